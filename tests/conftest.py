@@ -1,0 +1,46 @@
+"""Shared by all tests: shape checks on, one thread, no live widgets, a private cache, one place for tolerances."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+# Before the first import of the package: every annotated shape is then enforced at every call.
+install_import_hook("motionkit", "beartype.beartype")
+
+os.environ["MOTIONKIT_BATCH"] = "1"  # widgets draw a still picture instead of live controls
+_cache = tempfile.TemporaryDirectory(prefix="motionkit-test-cache-")  # kept alive, removed when the session ends
+os.environ["MOTIONKIT_CACHE"] = _cache.name
+
+torch.set_num_threads(1)  # two threads on two busy cores are slower and erratic
+
+# Relative and absolute tolerance for "equal up to rounding", by element type.
+TOLERANCES = {
+    torch.float64: {"rtol": 1e-10, "atol": 1e-12},
+    torch.float32: {"rtol": 1e-5, "atol": 1e-6},
+    torch.bfloat16: {"rtol": 2e-2, "atol": 1e-2},
+    torch.float16: {"rtol": 2e-3, "atol": 1e-3},
+}
+
+
+@pytest.fixture(scope="session")
+def tolerance():
+    """``tolerance(torch.float32)`` -> keyword arguments of ``torch.testing.assert_close`` or ``numpy.testing``."""
+    return lambda dtype=torch.float32: dict(TOLERANCES[dtype])
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of full data sets named by MOTIONKIT_DATA; tests that need it are skipped without one."""
+    name = os.environ.get("MOTIONKIT_DATA")
+    if not name:
+        pytest.skip("MOTIONKIT_DATA is not set: no folder of full data sets")
+    folder = Path(name)
+    if not folder.is_dir():
+        pytest.skip(f"MOTIONKIT_DATA={name} is not a folder")
+    return folder
