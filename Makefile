@@ -1,0 +1,55 @@
+# Two commands for everyone: `make report` and `make test`. Both install what they need into .venv first.
+PYTHON      ?= python3
+CONSTRAINTS ?= -c .ci/constraints.txt# empty on a GPU machine: make report CONSTRAINTS=
+NOTEBOOKS   ?= 00 01
+PROFILE     ?= laptop
+BIN         := .venv/bin
+
+# one thread a process: two threads on two shared cores are erratic, two processes are not
+TEST_ENV := OMP_NUM_THREADS=1 MOTIONKIT_BATCH=1
+
+.PHONY: report test lint unit notebooks bench lab install clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make report   run notebooks $(NOTEBOOKS) at profile $(PROFILE) and write report/index.html"
+	@echo "make test     lint, unit tests, doctests, notebooks"
+	@echo "make bench    speed side by side with the peers"
+	@echo "make lab      JupyterLab at notebooks/00_start_here.ipynb"
+
+report: .venv/.all
+	$(BIN)/motionkit report --notebooks $(NOTEBOOKS) --profile $(PROFILE) --out report
+
+test: lint unit notebooks
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+unit: .venv/.dev
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile --doctest-modules motionkit tests
+
+notebooks: .venv/.dev
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile -p no:doctest --nbval-lax --nbval-current-env \
+		--nbval-cell-timeout=180 notebooks
+
+bench: .venv/.dev
+	@for script in tests/bench/bench_*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$script || exit 1; done
+
+lab: .venv/.all
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+install: .venv/.all
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else \
+		"motionkit needs Python 3.11 or 3.12, %s is %d.%d; try: make PYTHON=python3.11" % (sys.executable, *v))'
+	$(PYTHON) -m venv .venv
+
+.venv/.all .venv/.dev: .venv/.%: pyproject.toml .ci/constraints.txt | .venv/bin/python
+	@echo "installing motionkit[$*] into .venv (about 2 minutes, once)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS) -e ".[$*]"
+	@touch $@
+
+clean:
+	rm -rf .venv report runs
