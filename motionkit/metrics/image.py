@@ -165,8 +165,9 @@ def tstd_temporal(
 def _similarity_chunks(output: Tensor, target: Tensor, border: Border):
     """SSIM maps (n, H', W') of consecutive frames, few at a time: on a CPU a chunk's maps stay in the cache.
 
-    Two maps fewer are blurred than the formula names: of the variances only the sum occurs.
-    As the window sums to 1, a constant added before the blur is there after it: C1 + C2 come in for free.
+    Of the two variances only the sum occurs, so four maps are blurred, not five. A frame pair's mean brightness is
+    taken off first: variances of bright pictures would otherwise drown in rounding (3e-4 for white frames).
+    As the window sums to 1, a constant added before the blur is there after it: C2 comes in for free.
     """
     _check_same_shape(output, target)
     height, width = output.shape[-2:]
@@ -175,16 +176,20 @@ def _similarity_chunks(output: Tensor, target: Tensor, border: Border):
     dtype = torch.promote_types(torch.promote_types(output.dtype, target.dtype), torch.float32)
     x, y = (video.reshape(-1, height, width).to(dtype) for video in (output, target))
     rows, columns = (_tiles_like(size, border, x) for size in (height, width))
-    c1, both = x.new_tensor(SSIM_C1), x.new_tensor(SSIM_C1 + SSIM_C2)
+    c1, c2 = x.new_tensor(SSIM_C1), x.new_tensor(SSIM_C2)
     size = max(1, _PIXELS_PER_CHUNK // (height * width)) if x.device.type == "cpu" else max(1, len(x))
     for a, b in zip(x.split(size), y.split(size), strict=True):
-        squares = torch.addcmul(torch.addcmul(both, a, a), b, b)
-        products = torch.addcmul(both, a, b, value=2)
-        maps = _blur(torch.stack([a, b, squares, products]), rows, columns)
-        mean_a, mean_b, squares, products = maps
-        luminance = torch.addcmul(c1, mean_a, mean_b, value=2)
-        energy = torch.addcmul(torch.addcmul(c1, mean_a, mean_a), mean_b, mean_b)
-        yield (products - luminance) * luminance / ((squares - energy) * energy)
+        level = (a.mean((-2, -1), keepdim=True) + b.mean((-2, -1), keepdim=True)).detach() / 2
+        a, b = a - level, b - level
+        squares = torch.addcmul(torch.addcmul(c2, a, a), b, b)
+        products = torch.addcmul(c2, a, b, value=2)
+        a, b, squares, products = _blur(torch.stack([a, b, squares, products]), rows, columns)
+        covariance = torch.addcmul(products, a, b, value=-2)  # twice, plus C2
+        variances = torch.addcmul(torch.addcmul(squares, a, a, value=-1), b, b, value=-1)  # plus C2
+        a, b = a + level, b + level
+        luminance = torch.addcmul(c1, a, b, value=2)
+        energy = torch.addcmul(torch.addcmul(c1, a, a), b, b)
+        yield covariance * luminance / (variances * energy)
 
 
 def _blur(maps: Tensor, rows: list, columns: list) -> Tensor:
