@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from motionkit.data.skeleton import Skeleton
+from motionkit.data.skeleton import Skeleton, convert_confidence, convert_joints
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,3 +72,29 @@ class MotionClip:
     def duration_s(self) -> float:
         """Length in seconds, counting each frame as lasting 1/fps."""
         return self.num_frames / self.fps
+
+
+def convert_clip(clip: MotionClip, target: Skeleton) -> MotionClip:
+    """The same motion in another joint layout, see :func:`convert_joints`.
+
+    Joints that ``clip`` does not have get a sensible place and confidence 0; a computed joint has the least confidence
+    of those it is computed from. Without such joints, a clip without confidence stays one.
+    """
+    positions, observed = convert_joints(clip.positions, clip.skeleton, target)
+    confidence = clip.confidence
+    if confidence is not None:
+        confidence = convert_confidence(confidence, clip.skeleton, target)
+    elif not observed.all():
+        confidence = np.broadcast_to(observed.astype(np.float32), positions.shape[:2])
+    return replace(clip, positions=positions, skeleton=target, confidence=confidence)
+
+
+def nominal_fps(fps: float) -> float:
+    """The whole frame rate that a file meant where it wrote a rounded one (120.00004577, or 1 / 0.0083333).
+
+    Rates that are off by more than 0.01 % are no rounding and stay: 29.97 is not 30.
+
+    >>> nominal_fps(1 / 0.0083333), nominal_fps(29.97)
+    (120.0, 29.97)
+    """
+    return float(round(fps)) if abs(fps - round(fps)) <= 1e-4 * fps else float(fps)

@@ -80,7 +80,7 @@ class Skeleton:
         return tuple(sides)
 
     def mirrored_joints(self) -> tuple[int, ...]:
-        """Joint order after mirroring: a mirror image is ``positions[..., mirrored_joints(), :]`` with one axis negated."""
+        """Joint order of the mirror image: ``positions[..., mirrored_joints(), :]``, then negate one axis."""
         order = list(range(self.num_joints))
         for left, right in self.swaps:
             order[left], order[right] = right, left
