@@ -167,7 +167,7 @@ def result_row(record: RunRecord, table: str, row: str, column: str, values: flo
 
 
 def results_table(rows: Iterable[Mapping]) -> pd.DataFrame:
-    """Rows of ``result_row`` as a tidy table of ``COLUMNS``; ``ValueError`` names columns that miss or do not belong."""
+    """Rows of ``result_row`` as a tidy table of ``COLUMNS``; ``ValueError`` names missing and unknown columns."""
     rows = list(rows)
     for number, row in enumerate(rows):
         if set(row) != set(COLUMNS):
