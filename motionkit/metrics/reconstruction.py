@@ -1,8 +1,8 @@
-"""How well heatmap video comes back: the metrics of Table III, window by window, for models and trivial baselines alike.
+"""How well heatmap video comes back: the metrics of Table III, window by window, for models and baselines alike.
 
 Source: Adversarially-refined VQ-GAN, section IV-C and Table III.
-Differs: beside the paper's metrics stands SSIM over the foreground, and the caller is meant to score trivial outputs too:
-a blank picture alone reaches an SSIM of 0.6 to 0.8 on sparse heatmaps.
+Differs: beside the paper's metrics stands SSIM over the foreground, and the caller is meant to score trivial outputs
+too: a blank picture alone reaches an SSIM of 0.6 to 0.8 on sparse heatmaps.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ def reconstruction_scores(
 ) -> dict[str, Float[Tensor, "windows"]]:
     """Score every window of ``batches``: name of the metric -> (windows,) float32 on the CPU.
 
-    reconstruct: ``(input (B, C_in, T, H, W), target (B, C, T, H, W)) -> output`` shaped like the target. Models use only the input,
-        trivial baselines only the target.
+    reconstruct: ``(input (B, C_in, T, H, W), target (B, C, T, H, W)) -> output`` shaped like the target. Models use
+        only the input, trivial baselines only the target.
     batches: dicts with "input" and "target", values in [0, 1].
 
-    Outputs are clipped to [0, 1] first, as the published evaluation does. SSIM uses the border rule "valid", which is the
-    published code's; PSNR is that of a frame's mean squared error over its channels; every score is the mean over the
-    frames of a window, foreground SSIM over those frames that show anything. "T-Std" is the public code's statistic,
-    "T-Std paper" the literal equation of the text, "T-Std temporal" the pixelwise spread of the error over time.
+    Outputs are clipped to [0, 1] first, as the published evaluation does. SSIM uses the border rule "valid", which is
+    the published code's; PSNR is that of a frame's mean squared error over its channels; every score is the mean over
+    the frames of a window, foreground SSIM over those frames that show anything. "T-Std" is the public code's
+    statistic, "T-Std paper" the literal equation of the text, "T-Std temporal" the pixelwise spread of the error over
+    time.
     """
     scores: dict[str, list[Tensor]] = {name: [] for name in SCORES}
     for batch in batches:

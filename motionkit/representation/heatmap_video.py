@@ -1,6 +1,7 @@
 """Windows of joint positions as heatmap video: the batch that the heatmap tokenizers train on.
 
-Windows stay in memory as positions (a few kilobytes each); cameras, boxes and heatmaps are made here, on the device, batch by batch.
+Windows stay in memory as positions (a few kilobytes each); views, boxes and heatmaps are made here, on the device,
+batch by batch.
 
 Source: Adversarially-refined VQ-GAN, section III-A and IV-A.
 """
@@ -31,8 +32,8 @@ class HeatmapVideo:
     cameras: the views to draw from, for ``"2d"``; each window gets one at random.
     fill: part of the picture that the clip's bounding box may take.
 
-    Differs: the paper's 3D windows come in the orientation of the studio; ours are turned by a random angle about the vertical
-    axis, because recorded walks mostly run along one axis of the room.
+    Differs: the paper's 3D windows come in the orientation of the studio; ours are turned by a random angle about the
+    vertical axis, because recorded walks mostly run along one axis of the room.
     """
 
     skeleton: Skeleton
@@ -62,8 +63,8 @@ class HeatmapVideo:
         generator: torch.Generator,
         confidence: Float[Tensor, "B T J"] | None = None,
     ) -> tuple[Float[Tensor, "B T J C"], Float[Tensor, "B T J"]]:
-        """What is drawn, and how bright: keypoints in pixels (C = 2) or joints in voxels (C = 3), inside the box of their
-        window, and the peak of each; 0 for joints that are behind the camera."""
+        """What is drawn, and how bright: keypoints in pixels (C = 2) or joints in voxels (C = 3), inside the box of
+        their window, and the peak of each; 0 for joints that are behind the camera."""
         peaks = torch.ones_like(positions[..., 0]) if confidence is None else confidence
         centered = center_on_ground(positions)
         if self.dimensions == "3d":
