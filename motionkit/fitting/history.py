@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from motionkit.checkpoints import list_checkpoints
+from motionkit.fitting.checkpoints import list_checkpoints
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +128,7 @@ class Row(NamedTuple):
 
 
 class Meter:
-    """Collects values without waiting for the device: tensors stay where they are until ``pull`` fetches them."""
+    """Collects values without waiting for the device: tensors stay where they are until ``fetch`` gets them."""
 
     def __init__(self, average: Callable[[Tensor], Tensor] | None, device: torch.device) -> None:
         self.rows: list[Row] = []  # fetched, not yet part of a record
@@ -136,10 +136,11 @@ class Meter:
         self._average = average  # over processes; None with one process
         self._device = device
 
-    def add(self, step: int, micro: int, values: dict[str, Tensor | float]) -> None:
-        self._waiting.append((step, micro, values))
+    def add(self, step: int, micro: int, values: Mapping[str, Tensor | float]) -> None:
+        detached = {name: v.detach() if isinstance(v, Tensor) else v for name, v in values.items()}
+        self._waiting.append((step, micro, detached))
 
-    def pull(self) -> list[Row]:
+    def fetch(self) -> list[Row]:
         """Fetch what was added since the last call (one synchronisation), averaged over processes."""
         values = [value for _, _, entry in self._waiting for value in entry.values()]
         if self._average is None and self._device.type == "cpu":
