@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from jaxtyping import config as jaxtyping_config
 from jaxtyping import install_import_hook
 
 # Before the first import of the package: every annotated shape is then enforced at every call.
@@ -44,3 +45,11 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"MOTIONKIT_DATA={name} is not a folder")
     return folder
+
+
+@pytest.fixture
+def unchecked():
+    """Shape checks off for one test: what a user meets, who gets the library's own error messages."""
+    jaxtyping_config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping_config.update("jaxtyping_disable", False)

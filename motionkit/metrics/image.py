@@ -65,12 +65,13 @@ def ssim_foreground(
     target: Float[Tensor, "*frames height width"],
     *,
     threshold: float = 0.01,
-    radius_px: int = SSIM_RADIUS,
+    radius_px: int = 2,
 ) -> Float[Tensor, "*frames"]:
     """Mean SSIM over the neighborhood of what the target shows, so that empty background earns nothing.
 
-    Counted are pixels within ``radius_px`` (in x and in y) of a target value above ``threshold``: by default just the
-    windows that can see the figure. A frame whose target is empty has no foreground and gives NaN.
+    Counted are pixels within ``radius_px`` (in x and in y) of a target value above ``threshold``. With the defaults an
+    all-zero output scores below 0.1 on limb heatmaps, whose SSIM over the whole picture would be about 0.9 (measured
+    at 128 px, sigma 0.75 and 1.5 px). A frame whose target is empty has no foreground and gives NaN.
     Windows at the edge are mirrored as in ``ssim(border="reflect")``.
     """
     frames, (height, width) = output.shape[:-2], output.shape[-2:]
@@ -197,9 +198,9 @@ def _blur(maps: Tensor, rows: list, columns: list) -> Tensor:
     count, size, height, width = maps.shape
     flat = maps.view(-1, width)
     flat = torch.cat([flat[:, low:high] @ tile.T for low, high, tile in columns], 1)
-    images = flat.view(count * size, height, -1)
+    images = flat.view(count * size, height, flat.shape[-1])
     images = torch.cat([tile.expand(len(images), -1, -1).bmm(images[:, low:high]) for low, high, tile in rows], 1)
-    return images.view(count, size, images.shape[-2], -1)
+    return images.view(count, size, *images.shape[-2:])
 
 
 def _tiles_like(size: int, border: Border, like: Tensor) -> list[tuple[int, int, Tensor]]:
@@ -235,7 +236,8 @@ def _dilate(mask: Bool[Tensor, "n h w"], radius_px: int) -> Bool[Tensor, "n h w"
 
 def _min_max(curve: Tensor) -> Tensor:
     low, high = curve.amin(-1, keepdim=True), curve.amax(-1, keepdim=True)
-    return torch.where(high > low, (curve - low) / (high - low), 0.0)
+    rounding = 16 * torch.finfo(curve.dtype).eps * high.abs()  # a curve that varies no more than this is constant
+    return torch.where(high - low > rounding, (curve - low) / (high - low), 0.0)
 
 
 def _check_same_shape(output: Tensor, target: Tensor) -> None:
