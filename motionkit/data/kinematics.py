@@ -117,3 +117,64 @@ def _check_parents(parents: Sequence[int], num_joints: int) -> None:
     for joint, parent in enumerate(parents):
         if not -1 <= parent < joint:
             raise ValueError(f"joint {joint} has parent {parent}; a parent must come before its child (-1 for a root)")
+
+
+def solve_rotations(
+    positions: Float[np.ndarray, "frames joints 3"], parents: Sequence[int], tolerance: float
+) -> tuple[Float[np.ndarray, "frames joints 3 3"], Float[np.ndarray, "frames joints 3"]]:
+    """Rotations and offsets that give these positions: the inverse of :func:`forward_kinematics`, root positions 0.
+
+    The pose of frame 0 is the rest pose (no rotation). A joint with one child turns by the least angle, with more it
+    also turns about its longest bone; twist that positions do not show is zero. Where a rigid body would miss a joint
+    by more than ``tolerance`` (unit of ``positions``) in some frame, that joint gets its own offset in every frame, so
+    that any motion is reproduced to within ``tolerance``; the offsets of all other joints are the same in each frame.
+    """
+    _check_parents(parents, positions.shape[1])
+    actual = np.asarray(positions, dtype=np.float64)
+    rest = actual[0] - np.where(np.array(parents)[:, None] < 0, 0.0, actual[0, parents])
+    offsets = np.broadcast_to(rest, actual.shape).copy()
+    reached, world, local = actual.copy(), np.empty((*actual.shape, 3)), np.empty((*actual.shape, 3))
+    for joint, parent in enumerate(parents):
+        base = np.broadcast_to(np.eye(3), (len(actual), 3, 3)) if parent < 0 else world[:, parent]
+        if parent < 0:
+            offsets[:, joint] = actual[:, joint]
+        else:
+            reached[:, joint] = reached[:, parent] + base @ rest[joint]
+            if np.linalg.norm(reached[:, joint] - actual[:, joint], axis=-1).max() > tolerance:
+                reached[:, joint] = actual[:, joint]
+                to_joint = actual[:, joint] - reached[:, parent]
+                offsets[:, joint] = (np.swapaxes(base, -1, -2) @ to_joint[..., None])[..., 0]
+        children = [child for child, its_parent in enumerate(parents) if its_parent == joint and rest[child].any()]
+        world[:, joint] = _turn_towards(base, rest[children], actual[:, children] - reached[:, joint, None])
+        local[:, joint] = np.swapaxes(base, -1, -2) @ world[:, joint]
+    return local, offsets
+
+
+def _turn_towards(base: np.ndarray, rest: np.ndarray, bones: np.ndarray) -> np.ndarray:
+    """Turn ``base`` (T, 3, 3) so that it carries the rest bones (C, 3) as near as it can to ``bones`` (T, C, 3)."""
+    if len(rest) == 0:
+        return base
+    lengths = np.linalg.norm(rest, axis=-1)
+    longest = int(lengths.argmax())
+    world = _least_turn(base @ rest[longest], bones[:, longest]) @ base
+    axis = rest[longest] / lengths[longest]
+    aside = rest - (rest @ axis)[:, None] * axis
+    if np.linalg.norm(aside, axis=-1).max() < 1e-3 * lengths[longest]:
+        return world  # all bones on one line: rounding alone would decide the twist
+    axes = world @ axis
+    carried = np.swapaxes(world @ aside.T, -1, -2)
+    across = bones - (bones @ axes[..., None]) * axes[:, None]
+    sine = np.einsum("ti,tci->t", axes, np.cross(carried, across))
+    angle = np.arctan2(sine, np.einsum("tci,tci->t", carried, across))
+    return axis_angle_to_matrix(angle[:, None] * axes) @ world
+
+
+def _least_turn(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Rotations (T, 3, 3) by the least angle that carry the directions ``start`` (T, 3) to ``end`` (T, 3)."""
+    cross = np.cross(start, end)
+    sine = np.linalg.norm(cross, axis=-1, keepdims=True)
+    angle = np.arctan2(sine, np.einsum("ti,ti->t", start, end)[:, None])
+    # Opposite directions: any axis at right angles; here one that starts from the smallest coordinate.
+    sideways = np.cross(start, np.eye(3)[np.abs(start).argmin(axis=-1)])
+    axis = np.where(sine > 1e-12 * np.linalg.norm(start, axis=-1, keepdims=True) ** 2, cross, sideways)
+    return axis_angle_to_matrix(angle * axis / np.maximum(np.linalg.norm(axis, axis=-1, keepdims=True), 1e-30))
