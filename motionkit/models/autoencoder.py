@@ -1,0 +1,130 @@
+"""What the autoencoders of heatmap clips share: encoder, decoder, and the forms of their batch and result.
+
+Source: paper 1 (adversarially refined VQ-GAN), III-B.1 and III-B.3 and Table II; the text names the kinds of layers,
+their numbers and widths are those of the published code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from motionkit.models.layers import Downsample, ResidualBlock, SelfAttention, Upsample, group_norm
+
+Batch = Tensor | dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A clip after encoding and decoding.
+
+    output: (B, C_out, T, H, W), not clamped to [0, 1].
+    tokens: (B, t, h, w) int64.
+    q_loss: the quantizer's loss on this batch, a scalar (the paper's Q-loss); ``None`` for a model without one.
+    """
+
+    output: Tensor
+    tokens: Tensor
+    q_loss: Tensor | None
+
+
+def input_and_target(batch: Batch, in_channels: int, out_channels: int, num_downsamples: int) -> tuple[Tensor, Tensor]:
+    """Input (B, in_channels, T, H, W) and target (B, out_channels, T, H, W) of a batch.
+
+    batch: a tensor that is both, or a dict with the keys ``"input"`` and ``"target"``.
+    Raises: ``ValueError`` for other channels, other keys, or T, H, W that are no multiples of 2**num_downsamples.
+    """
+    if isinstance(batch, Tensor):
+        batch = {"input": batch, "target": batch}
+    if set(batch) != {"input", "target"}:
+        raise ValueError(f"a batch is a tensor or a dict with 'input' and 'target', got the keys {sorted(batch)}")
+    clips, target = batch["input"], batch["target"]
+    check_clip_shape(clips, in_channels, num_downsamples)
+    if target.shape[1] != out_channels or target.shape[2:] != clips.shape[2:]:
+        raise ValueError(
+            f"target of shape {tuple(target.shape)} for {out_channels} output channels and input {tuple(clips.shape)}"
+        )
+    return clips, target
+
+
+def check_clip_shape(clips: Tensor, channels: int, num_downsamples: int) -> None:
+    """``ValueError`` unless clips are (B, channels, T, H, W) with T, H, W multiples of 2**num_downsamples."""
+    factor = 2**num_downsamples
+    if clips.ndim != 5 or clips.shape[1] != channels or any(size % factor for size in clips.shape[2:]):
+        raise ValueError(
+            f"clips of shape {tuple(clips.shape)}: expected (B, {channels}, T, H, W) with T, H, W multiples of {factor}"
+        )
+
+
+class Encoder(nn.Module):
+    """Clip (B, in_channels, T, H, W) -> latents (B, latent_dim, T/f, H/f, W/f) with f = 2**num_downsamples.
+
+    Stem convolution; one stage per entry of ``widths`` with ``num_blocks`` residual blocks; the first
+    ``num_downsamples`` stages end in a downsampling; stages that work at 1/8 of the input follow each residual block
+    by attention; then residual block, attention, residual block; norm, swish, convolution.
+    """
+
+    def __init__(
+        self, in_channels: int, latent_dim: int, widths: tuple[int, ...], num_downsamples: int, num_blocks: int
+    ) -> None:
+        super().__init__()
+        channels = widths[0]
+        layers: list[nn.Module] = [nn.Conv3d(in_channels, channels, 3, padding=1)]
+        for stage, width in enumerate(widths):
+            for _ in range(num_blocks):
+                layers.append(ResidualBlock(channels, width))
+                channels = width
+                if min(stage, num_downsamples) == 3:
+                    layers.append(SelfAttention(channels))
+            if stage < num_downsamples:
+                layers.append(Downsample(channels))
+        layers += _middle(channels)
+        self.layers = nn.Sequential(*layers)
+        self.norm = group_norm(channels)
+        self.last = nn.Conv3d(channels, latent_dim, 3, padding=1)
+
+    def forward(self, x: Float[Tensor, "batch c_in t h w"]) -> Float[Tensor, "batch latent t2 h2 w2"]:
+        return self.last(F.silu(self.norm(self.layers(x.contiguous(memory_format=torch.channels_last_3d)))))
+
+
+class Decoder(nn.Module):
+    """Latents (B, latent_dim, t, h, w) -> clip (B, out_channels, t f, h f, w f) with f = 2**num_upsamples.
+
+    Stem convolution; residual block, attention, residual block; one stage per entry of ``widths`` (given from the
+    encoder's side, used in reverse) with ``num_blocks`` residual blocks, in the first two of them each followed by
+    attention; norm, swish, convolution without an output non-linearity. Stages 1 to ``num_upsamples``, counted from
+    0, end in an upsampling.
+
+    Differs: with as many upsamplings as stages (F32) the published code leaves one out and returns half the size;
+    here stage 0 then upsamples too.
+    """
+
+    def __init__(
+        self, latent_dim: int, out_channels: int, widths: tuple[int, ...], num_upsamples: int, num_blocks: int
+    ) -> None:
+        super().__init__()
+        channels = widths[-1]
+        first = 0 if num_upsamples == len(widths) else 1
+        layers: list[nn.Module] = [nn.Conv3d(latent_dim, channels, 3, padding=1), *_middle(channels)]
+        for stage, width in enumerate(reversed(widths)):
+            for _ in range(num_blocks):
+                layers.append(ResidualBlock(channels, width))
+                channels = width
+                if stage < 2:
+                    layers.append(SelfAttention(channels))
+            if first <= stage < first + num_upsamples:
+                layers.append(Upsample(channels))
+        self.layers = nn.Sequential(*layers)
+        self.norm = group_norm(channels)
+        self.last = nn.Conv3d(channels, out_channels, 3, padding=1)
+
+    def forward(self, z: Float[Tensor, "batch latent t h w"]) -> Float[Tensor, "batch c_out t2 h2 w2"]:
+        return self.last(F.silu(self.norm(self.layers(z.contiguous(memory_format=torch.channels_last_3d)))))
+
+
+def _middle(channels: int) -> list[nn.Module]:
+    return [ResidualBlock(channels, channels), SelfAttention(channels), ResidualBlock(channels, channels)]

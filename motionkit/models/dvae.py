@@ -1,0 +1,140 @@
+"""Discrete VAE for heatmap clips: the baseline of the VQ-GAN, with the same encoder and decoder.
+
+Each latent cell is a categorical variable over ``num_codes`` codes, relaxed by Gumbel-softmax while training.
+Source: paper 1, Table III, rows "dVAE" (F8, 2048 codes) and MoFM, arXiv 2502.05432; relaxation: Jang et al. 2017.
+Differs: neither text gives widths, temperature or KL weight. The trunk is the VQ-GAN's, so that the comparison
+isolates quantizer and adversary; temperature and KL weight are those common for discrete VAEs of images.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from motionkit.models.autoencoder import Batch, Decoder, Encoder, Reconstruction, check_clip_shape, input_and_target
+
+
+@dataclass(frozen=True)
+class DVAEConfig:
+    """Sizes and loss weights of a ``DVAE``.
+
+    in_channels, out_channels: of the heatmap clips.
+    widths: channels of the encoder's stages, mirrored in the decoder.
+    num_downsamples: 3, 4, 5 for F8, F16, F32.
+    encoder_blocks, decoder_blocks: residual blocks per stage.
+    num_codes, code_dim: number of codes (logits per latent cell) and their dimension.
+    temperature, final_temperature, temperature_decay: the relaxation at step s has the temperature
+        max(final_temperature, temperature * exp(-temperature_decay * s)).
+    kl_weight: of the divergence of the cell's distribution from the uniform one, in nats per cell.
+    """
+
+    in_channels: int = 1
+    out_channels: int = 1
+    widths: tuple[int, ...] = (64, 64, 128, 128, 256)
+    num_downsamples: int = 3
+    encoder_blocks: int = 2
+    decoder_blocks: int = 3
+    num_codes: int = 2048
+    code_dim: int = 256
+    temperature: float = 1.0
+    final_temperature: float = 0.5
+    temperature_decay: float = 1e-6
+    kl_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_downsamples <= len(self.widths):
+            raise ValueError(f"num_downsamples must be 1 to {len(self.widths)} (stages), got {self.num_downsamples}")
+        if not 0 < self.final_temperature <= self.temperature:
+            raise ValueError(
+                f"final_temperature must be above 0 and at most temperature {self.temperature}, "
+                f"got {self.final_temperature}"
+            )
+        for name in ("in_channels", "out_channels", "encoder_blocks", "decoder_blocks", "code_dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.num_codes < 2:
+            raise ValueError(f"num_codes must be at least 2, got {self.num_codes}")
+
+
+# Table III, the dVAE rows.
+PAPER_2D_DVAE_F8_2048 = DVAEConfig(in_channels=17, out_channels=1)
+PAPER_3D_DVAE_F8_2048 = DVAEConfig(in_channels=3, out_channels=3)
+
+# Not published: the trunk and the number of codes of ``vqgan.SMALL_F8``.
+SMALL_DVAE_F8 = DVAEConfig(widths=(16, 16, 32, 32, 64), encoder_blocks=1, decoder_blocks=1, num_codes=256, code_dim=64)
+
+
+class DVAE(nn.Module):
+    """Clips (B, in_channels, T, H, W) <-> tokens (B, T/f, H/f, W/f) with f = 2**num_downsamples."""
+
+    def __init__(self, config: DVAEConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        self.encoder = Encoder(c.in_channels, c.code_dim, c.widths, c.num_downsamples, c.encoder_blocks)
+        self.logits = nn.Conv3d(c.code_dim, c.num_codes, 1)
+        self.codebook = nn.Embedding(c.num_codes, c.code_dim)
+        self.decoder = Decoder(c.code_dim, c.out_channels, c.widths, c.num_downsamples, c.decoder_blocks)
+        self.to(memory_format=torch.channels_last_3d)
+
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        """One player: the whole model."""
+        return {"generator": list(self.parameters())}
+
+    @torch.no_grad()
+    def encode(self, clips: Float[Tensor, "batch c_in t h w"]) -> Int[Tensor, "batch t2 h2 w2"]:
+        """The most probable token of each latent cell."""
+        return self._logits(clips).argmax(-1)
+
+    @torch.no_grad()
+    def decode(self, tokens: Int[Tensor, "batch t2 h2 w2"]) -> Float[Tensor, "batch c_out t h w"]:
+        """The clips that tokens stand for; values are not clamped to [0, 1]."""
+        return self.decoder(self.codebook(tokens).movedim(-1, 1))
+
+    @torch.no_grad()
+    def reconstruct(self, clips: Float[Tensor, "batch c_in t h w"]) -> Reconstruction:
+        """Encodes and decodes the clips with their most probable tokens; there is no quantization loss."""
+        tokens = self.encode(clips)
+        return Reconstruction(self.decode(tokens), tokens, None)
+
+    def temperature(self, step: int) -> float:
+        """Temperature of the relaxation at this step."""
+        c = self.config
+        return max(c.final_temperature, c.temperature * math.exp(-c.temperature_decay * step))
+
+    def loss(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """``"loss/generator"`` = mean squared error + kl_weight * KL(cell || uniform), and detached metrics:
+        ``"loss"``, ``"reconstruction"``, ``"l1"``, ``"kl"`` (nats per cell), ``"perplexity"`` of the most probable
+        tokens, ``"temperature"``.
+
+        Draws its noise from torch's global generator.
+        """
+        c = self.config
+        clips, target = input_and_target(batch, c.in_channels, c.out_channels, c.num_downsamples)
+        logits = self._logits(clips).float()
+        temperature = self.temperature(step)
+        codes = F.gumbel_softmax(logits, tau=temperature) @ self.codebook.weight
+        output = self.decoder(codes.movedim(-1, 1)).float()
+        log_probability = logits.log_softmax(-1)
+        kl = (log_probability.exp() * log_probability).sum(-1).mean() + math.log(c.num_codes)
+        error = F.mse_loss(output, target)
+        total = error + c.kl_weight * kl
+        share = torch.bincount(logits.argmax(-1).flatten(), minlength=c.num_codes) / logits[..., 0].numel()
+        parts = {
+            "loss": total,
+            "reconstruction": error,
+            "l1": F.l1_loss(output.detach(), target),
+            "kl": kl,
+            "perplexity": torch.special.entr(share).sum().exp(),
+            "temperature": output.new_tensor(temperature),
+        }
+        return {name: value.detach() for name, value in parts.items()} | {"loss/generator": total}
+
+    def _logits(self, clips: Tensor) -> Tensor:
+        """(B, t, h, w, num_codes)."""
+        check_clip_shape(clips, self.config.in_channels, self.config.num_downsamples)
+        return self.logits(self.encoder(clips)).movedim(1, -1)

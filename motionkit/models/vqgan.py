@@ -1,0 +1,286 @@
+"""VQ-GAN for heatmap clips: 3D convolutional encoder, vector quantizer, decoder, and a patch discriminator.
+
+Source: paper 1, "Adversarially-refined VQ-GAN with dense motion tokenization for spatio-temporal heatmaps", III-B,
+Eq. 2 (total), 3 (reconstruction), 4 (quantization), 5 (adversarial). Where the text is silent: its published code.
+Differs: F32 decodes to the full size (``Decoder``); the perceptual distance is normalized (``perceptual_distance``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from motionkit.models.autoencoder import (
+    Batch,
+    Decoder,
+    Encoder,
+    Reconstruction,
+    check_clip_shape,
+    input_and_target,
+)
+from motionkit.models.discriminator import PatchDiscriminator, hinge_loss_discriminator, hinge_loss_generator
+from motionkit.models.perceptual import load_features, perceptual_distance
+from motionkit.models.quantizers import EMACodebook, GradientCodebook, Quantized
+
+
+@dataclass(frozen=True)
+class VQGANConfig:
+    """Sizes and loss weights of a ``VQGAN``; the defaults are the paper's 2D F8 model but for its channels.
+
+    in_channels, out_channels: of the heatmap clips.
+    widths: channels of the encoder's stages, mirrored in the decoder.
+    num_downsamples: 3, 4, 5 for F8, F16, F32: T, H and W are divided by 2**num_downsamples.
+    encoder_blocks, decoder_blocks: residual blocks per stage.
+    num_codes, code_dim: size of the codebook, channels of the latents.
+    codebook: ``"gradient"`` (the paper) or ``"ema"`` (moving averages, unused codes restarted).
+    codebook_weight, commitment_weight: of Eq. 4; the moving-average codebook has no codebook term.
+    ema_decay, restart_below: see ``EMACodebook``.
+    l1_weight, perceptual_weight: beta and alpha of Eq. 3.
+    perceptual: ``"efficientnet_lite0"``, ``"vgg16"`` or ``"none"``.
+    perceptual_frames: frames per clip the perceptual distance looks at, evenly spaced and shifting by one from step
+        to step; ``None`` for all.
+    discriminator_widths: see ``PatchDiscriminator``.
+    adversarial_start: first step with a discriminator; ``None``: never, and none is built.
+    adversarial_weight, adversarial_cap: scale and upper limit of the adaptive weight, see ``adaptive_weight``.
+    adversarial_factor: multiplies both adversarial losses, the generator's and the discriminator's.
+    """
+
+    in_channels: int = 1
+    out_channels: int = 1
+    widths: tuple[int, ...] = (64, 64, 128, 128, 256)
+    num_downsamples: int = 3
+    encoder_blocks: int = 2
+    decoder_blocks: int = 3
+    num_codes: int = 512
+    code_dim: int = 256
+    codebook: Literal["gradient", "ema"] = "gradient"
+    codebook_weight: float = 1.0
+    commitment_weight: float = 1.0
+    ema_decay: float = 0.99
+    restart_below: float = 0.03
+    l1_weight: float = 1.0
+    perceptual_weight: float = 1.0
+    perceptual: Literal["efficientnet_lite0", "vgg16", "none"] = "efficientnet_lite0"
+    perceptual_frames: int | None = None
+    discriminator_widths: tuple[int, ...] = (64, 128, 256, 512)
+    adversarial_start: int | None = 24_000
+    adversarial_weight: float = 0.8
+    adversarial_cap: float = 1e4
+    adversarial_factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_downsamples <= len(self.widths):
+            raise ValueError(f"num_downsamples must be 1 to {len(self.widths)} (stages), got {self.num_downsamples}")
+        if self.codebook not in ("gradient", "ema"):
+            raise ValueError(f"codebook must be 'gradient' or 'ema', got {self.codebook!r}")
+        if self.perceptual not in ("efficientnet_lite0", "vgg16", "none"):
+            raise ValueError(f"perceptual must be 'efficientnet_lite0', 'vgg16' or 'none', got {self.perceptual!r}")
+        if self.perceptual_frames is not None and self.perceptual_frames < 1:
+            raise ValueError(f"perceptual_frames must be at least 1 or None, got {self.perceptual_frames}")
+        for name in ("in_channels", "out_channels", "encoder_blocks", "decoder_blocks", "code_dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.num_codes < 2:
+            raise ValueError(f"num_codes must be at least 2, got {self.num_codes}")
+
+
+# Table III, the VQ-GAN rows. 2D: one input channel a limb, the output is their maximum; 3D: three projections.
+# Perceptual network: the paper's. Start step and factor of the adversarial loss: the published code's.
+PAPER_2D_F8_512 = VQGANConfig(in_channels=17, out_channels=1, perceptual="vgg16", adversarial_factor=0.5)
+PAPER_2D_F16_512 = replace(PAPER_2D_F8_512, num_downsamples=4)
+PAPER_2D_F16_256 = replace(PAPER_2D_F16_512, num_codes=256)
+PAPER_2D_F16_128 = replace(PAPER_2D_F16_512, num_codes=128)
+PAPER_2D_F32_512 = replace(PAPER_2D_F8_512, num_downsamples=5)
+PAPER_3D_F8_1024 = VQGANConfig(
+    in_channels=3, out_channels=3, num_codes=1024, perceptual="vgg16", adversarial_start=2_000
+)
+PAPER_3D_F16_1024 = replace(PAPER_3D_F8_1024, num_downsamples=4)
+PAPER_3D_F16_512 = replace(PAPER_3D_F16_1024, num_codes=512)
+PAPER_3D_F16_256 = replace(PAPER_3D_F16_1024, num_codes=256)
+PAPER_3D_F32_1024 = replace(PAPER_3D_F8_1024, num_downsamples=5)
+
+# Not published: 16 x 64 x 64 clips on a CPU, minutes instead of days.
+SMALL_F8 = VQGANConfig(
+    widths=(16, 16, 32, 32, 64),
+    encoder_blocks=1,
+    decoder_blocks=1,
+    num_codes=256,
+    code_dim=64,
+    codebook="ema",
+    perceptual_frames=4,
+    discriminator_widths=(16, 32, 64, 128),
+    adversarial_start=500,
+)
+
+
+class VQGAN(nn.Module):
+    """Clips (B, in_channels, T, H, W) <-> tokens (B, T/f, H/f, W/f) with f = 2**num_downsamples.
+
+    Trains with ``loss``, ``players`` and ``after_step``; the discriminator is the second player.
+    """
+
+    def __init__(self, config: VQGANConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        self.encoder = Encoder(c.in_channels, c.code_dim, c.widths, c.num_downsamples, c.encoder_blocks)
+        self.before_quantizer = nn.Conv3d(c.code_dim, c.code_dim, 1)
+        if c.codebook == "ema":
+            self.quantizer = EMACodebook(c.num_codes, c.code_dim, c.commitment_weight, c.ema_decay, c.restart_below)
+        else:
+            self.quantizer = GradientCodebook(c.num_codes, c.code_dim, c.codebook_weight, c.commitment_weight)
+        self.after_quantizer = nn.Conv3d(c.code_dim, c.code_dim, 1)
+        self.decoder = Decoder(c.code_dim, c.out_channels, c.widths, c.num_downsamples, c.decoder_blocks)
+        self.discriminator = None
+        if c.adversarial_start is not None:
+            self.discriminator = PatchDiscriminator(c.out_channels, c.discriminator_widths)
+        self.to(memory_format=torch.channels_last_3d)
+
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        """The parameters that each player's loss moves."""
+        modules = (self.encoder, self.before_quantizer, self.quantizer, self.after_quantizer, self.decoder)
+        players = {"generator": [parameter for module in modules for parameter in module.parameters()]}
+        if self.discriminator is not None:
+            players["discriminator"] = list(self.discriminator.parameters())
+        return players
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """The weights the two gradients of the adaptive weight are compared at."""
+        return self.decoder.last.weight
+
+    @torch.no_grad()
+    def encode(self, clips: Float[Tensor, "batch c_in t h w"]) -> Int[Tensor, "batch t2 h2 w2"]:
+        """Tokens of the clips."""
+        return self._quantize(clips).tokens
+
+    @torch.no_grad()
+    def decode(self, tokens: Int[Tensor, "batch t2 h2 w2"]) -> Float[Tensor, "batch c_out t h w"]:
+        """The clips that tokens stand for; values are not clamped to [0, 1]."""
+        return self._decode(self.quantizer.codebook[tokens].movedim(-1, 1))
+
+    @torch.no_grad()
+    def reconstruct(self, clips: Float[Tensor, "batch c_in t h w"]) -> Reconstruction:
+        """Encodes and decodes the clips."""
+        quantized = self._quantize(clips)
+        return Reconstruction(self._decode(quantized.z_q), quantized.tokens, quantized.loss)
+
+    def after_step(self, step: int) -> None:
+        """Moves a moving-average codebook; called once after each optimizer step."""
+        self.quantizer.update()
+
+    def loss(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """The losses of both players, computed before either moves. Source: Eq. 2 to 5.
+
+        ``"loss/generator"`` and, from ``adversarial_start`` on, ``"loss/discriminator"``; before that the key is
+        absent and the discriminator rests. All other keys are detached: ``"loss"`` (the generator's),
+        ``"reconstruction"``, ``"l1"``, ``"perceptual"``, ``"quantization"``, ``"perplexity"`` and, with the
+        discriminator, ``"adversarial"``, ``"adversarial_weight"``, ``"logit_real"``, ``"logit_fake"``. Without
+        gradients (under ``torch.no_grad``) the adversarial part is left out: its weight is made of gradients.
+
+        The losses on the output are differentiated once, down to the output; the sum is then handed to the decoder.
+        The adaptive weight, the generator's loss and the discriminator's loss share these passes.
+        """
+        clips, target = input_and_target(
+            batch, self.config.in_channels, self.config.out_channels, self.config.num_downsamples
+        )
+        quantized = self._quantize(clips)
+        output = self._decode(quantized.z_q)
+        leaf = output.detach().float().requires_grad_(output.requires_grad)
+        parts = self._reconstruction_losses(leaf, target, step)
+        total = parts["reconstruction"]
+        losses: dict[str, Tensor] = {}
+        start = self.config.adversarial_start
+        if output.requires_grad:
+            (gradient,) = torch.autograd.grad(total, leaf)
+            if start is not None and step >= start:
+                adversarial, push, losses = self._adversarial_losses(leaf, target, output, gradient)
+                total, gradient = total + adversarial, gradient + push
+            total = _Injected.apply(output, total.detach(), gradient)
+        total = total + quantized.loss
+        parts |= {"loss": total, "quantization": quantized.loss, "perplexity": quantized.perplexity}
+        return {name: value.detach() for name, value in parts.items()} | {"loss/generator": total} | losses
+
+    def _quantize(self, clips: Tensor) -> Quantized:
+        check_clip_shape(clips, self.config.in_channels, self.config.num_downsamples)
+        return self.quantizer(self.before_quantizer(self.encoder(clips)))
+
+    def _decode(self, z_q: Tensor) -> Tensor:
+        return self.decoder(self.after_quantizer(z_q))
+
+    def _reconstruction_losses(self, output: Tensor, target: Tensor, step: int) -> dict[str, Tensor]:
+        """Eq. 3 and its two terms."""
+        c = self.config
+        parts = {"l1": (output - target).abs().mean()}
+        total = c.l1_weight * parts["l1"]
+        if c.perceptual != "none" and c.perceptual_weight > 0:
+            frames = _spread(target.shape[2], c.perceptual_frames, step)
+            network = load_features(c.perceptual, output.device)
+            parts["perceptual"] = perceptual_distance(network, target[:, :, frames], output[:, :, frames])
+            total = total + c.perceptual_weight * parts["perceptual"]
+        return parts | {"reconstruction": total}
+
+    def _adversarial_losses(
+        self, leaf: Tensor, target: Tensor, output: Tensor, gradient: Tensor
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """The generator's weighted adversarial loss, its gradient at the output, and the discriminator's loss."""
+        c = self.config
+        fake, real = self.discriminator(leaf), self.discriminator(target)
+        adversarial = hinge_loss_generator(fake)
+        (push,) = torch.autograd.grad(adversarial, leaf, retain_graph=True)
+        weight = adaptive_weight(output, self.last_layer, gradient, push, c.adversarial_weight, c.adversarial_cap)
+        weight = c.adversarial_factor * weight
+        losses = {
+            "loss/discriminator": c.adversarial_factor * hinge_loss_discriminator(real, fake),
+            "adversarial": adversarial.detach(),
+            "adversarial_weight": weight,
+            "logit_real": real.detach().mean(),
+            "logit_fake": fake.detach().mean(),
+        }
+        return weight * adversarial, weight * push, losses
+
+
+def adaptive_weight(
+    output: Float[Tensor, "*clip"],
+    last_layer: Tensor,
+    reconstruction_gradient: Float[Tensor, "*clip"],
+    adversarial_gradient: Float[Tensor, "*clip"],
+    scale: float,
+    cap: float,
+) -> Float[Tensor, ""]:
+    """scale * min(cap, |dL_rec / dw| / (|dL_adv / dw| + 1e-4)), the lambda of Eq. 2: both losses pull equally at w.
+
+    output: a function of ``last_layer`` (w); the gradients are those of the two losses with respect to ``output``.
+    Source: the paper calls lambda a hyperparameter; this rule is that of its published code and of Esser et al. 2021.
+    """
+    pulls = [
+        torch.autograd.grad(output, last_layer, gradient.to(output.dtype), retain_graph=True)[0].float().norm()
+        for gradient in (reconstruction_gradient, adversarial_gradient)
+    ]
+    return scale * (pulls[0] / (pulls[1] + 1e-4)).clamp(max=cap)
+
+
+class _Injected(torch.autograd.Function):
+    """A loss value whose gradient with respect to the output is already known."""
+
+    @staticmethod
+    def forward(ctx, output: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient.to(output.dtype))
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return grad.to(gradient.dtype) * gradient, None, None
+
+
+def _spread(num_frames: int, wanted: int | None, step: int) -> slice:
+    """``wanted`` evenly spaced frames; the first is frame 0, 1, 2, ... in turn from step to step."""
+    if wanted is None or wanted >= num_frames:
+        return slice(None)
+    stride = num_frames // wanted
+    first = step % stride
+    return slice(first, first + (wanted - 1) * stride + 1, stride)
