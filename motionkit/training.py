@@ -163,7 +163,7 @@ class _Run:
         self.model = model.to(self.device).train()
         self.loss = torch.compile(model.loss) if config.compile else model.loss
         self.players = make_players(model, config)
-        self.average = MovingAverage(self.players, config.ema_decay)
+        self.average = MovingAverage(model, self.players, config.ema_decay)
         self.meter = Meter(self._mean_over_processes if self.world > 1 else None, self.device)
         self.recent: deque[float] = deque(maxlen=100)  # total losses, for the explosion check
         self.history = History()
@@ -263,7 +263,7 @@ class _Run:
                 player.gradient.copy_(self.fabric.all_reduce(player.gradient, reduce_op="sum"))
             norms[self._label("grad_norm", player)] = player.clip(self.config.clip_norm)
         self.meter.add(step, -1, norms)
-        if self.device.type == "cpu" and self.world == 1:  # fetching values costs nothing there, a wait elsewhere
+        if self._is_cheap_to_fetch:
             self._fetch()
         for player in active:
             player.update(self.config.lr_factor(step))
@@ -398,6 +398,11 @@ class _Run:
             self._save_once()
             if self.folder is not None and self.rank == 0:
                 link_best(checkpoint_path(self.folder, self.done))
+
+    @property
+    def _is_cheap_to_fetch(self) -> bool:
+        """Reading a value costs nothing on one CPU, and a wait anywhere else."""
+        return self.device.type == "cpu" and self.world == 1
 
     def _mean_over_processes(self, values: Tensor) -> Tensor:
         return self.fabric.all_reduce(values, reduce_op="mean")

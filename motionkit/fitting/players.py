@@ -89,11 +89,13 @@ def make_players(model: nn.Module, config: TrainConfig) -> list[Player]:
 class MovingAverage:
     """Exponential moving average of the players' parameters; with decay 0 none is kept and every call does nothing."""
 
-    def __init__(self, players: list[Player], decay: float) -> None:
+    def __init__(self, model: nn.Module, players: list[Player], decay: float) -> None:
         self._decay = decay
         self._weights = [p for player in players for p in player.parameters] if decay else []
         self._means = [p.detach().clone() for p in self._weights]
-        self.tensors = dict(zip([name for player in players for name in player.names], self._means, strict=False))
+        by_weight = {id(p): mean for p, mean in zip(self._weights, self._means, strict=True)}
+        named = model.named_parameters(remove_duplicate=False)  # a tied weight under each of its names
+        self.tensors = {name: by_weight[id(p)] for name, p in named if id(p) in by_weight}
 
     def update(self, step: int) -> None:
         """After update ``step`` (from 0)."""
