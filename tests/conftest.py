@@ -12,7 +12,7 @@ from jaxtyping import config as jaxtyping_config
 from jaxtyping import install_import_hook
 
 # Before the first import of the package: every annotated shape is then enforced at every call.
-install_import_hook("motionkit", "beartype.beartype")
+install_import_hook("motionkit", "shape_checks.check")
 
 os.environ["MOTIONKIT_BATCH"] = "1"  # widgets draw a still picture instead of live controls
 _cache = tempfile.TemporaryDirectory(prefix="motionkit-test-cache-")  # kept alive, removed when the session ends
