@@ -94,7 +94,7 @@ def play(
     theme: Literal["auto", "light", "dark"] = "auto",
     azimuth_deg: float = 35.0,
     elevation_deg: float = 12.0,
-    width_px: int = 860,
+    width_px: int = 900,
     height_px: int = 400,
     max_fps: float = 60.0,
 ) -> Player:

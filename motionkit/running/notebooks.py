@@ -117,7 +117,7 @@ class Parameter:
     help: str
 
 
-def notebook_parameters(notebook: Path) -> dict[str, Parameter]:
+def notebook_parameters(notebook: Path | nbformat.NotebookNode) -> dict[str, Parameter]:
     """What the cell tagged ``parameters`` declares, in order.
 
     The cell is read as Python: papermill's own inspection overlooks annotations such as ``str | None`` and values
@@ -125,7 +125,9 @@ def notebook_parameters(notebook: Path) -> dict[str, Parameter]:
 
     Raises ``ValueError`` where a value is no literal (papermill would not update what is derived from it).
     """
-    cells = [c for c in _read(notebook).cells if "parameters" in c.metadata.get("tags", ()) and c.cell_type == "code"]
+    name_of_file = notebook.name if isinstance(notebook, Path) else "notebook"
+    cells = (_read(notebook) if isinstance(notebook, Path) else notebook).cells
+    cells = [cell for cell in cells if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", ())]
     if not cells:
         return {}
     lines = cells[0].source.splitlines()
@@ -141,7 +143,7 @@ def notebook_parameters(notebook: Path) -> dict[str, Parameter]:
             default = ast.literal_eval(node.value)
         except ValueError:
             raise ValueError(
-                f"{notebook.name}: parameter {name!r} is {ast.unparse(node.value)}, which is no plain value; "
+                f"{name_of_file}: parameter {name!r} is {ast.unparse(node.value)}, which is no plain value; "
                 f"derived values belong below the parameters cell"
             ) from None
         comment = lines[node.end_lineno - 1][node.end_col_offset :].partition("#")[2].strip()

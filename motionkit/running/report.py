@@ -30,6 +30,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from motionkit.results import RECORD_FILE, RunRecord, compare, load_record, load_results
+from motionkit.running.notebooks import notebook_parameters
 
 _PLOTLY = "application/vnd.plotly.v1+json"
 _POLICY = (
@@ -187,48 +188,52 @@ def _against_papers(folders: Iterable[Path]) -> str:
         except ValueError as error:  # a table of our own, without a published counterpart
             parts.append(f'<p class="note">{html.escape(str(error))}</p>')
             continue
-        source = comparison.attrs.get("source", f"{paper}, table {table}")
-        about = f"Ours: profile {profile}, data set {dataset or 'not named'}."
-        parts.append(f'<h2>{html.escape(source)}</h2><p class="note">{html.escape(about)}</p>')
+        citation, _, title = comparison.attrs["source"].rpartition(", Table ")
+        about = f"{citation}. Ours: profile {profile}, data set {dataset or 'not named'}."
+        parts.append(f'<h2>Table {html.escape(title)}</h2><p class="note">{html.escape(about)}</p>')
         parts.append(_comparison_html(comparison))
     body = "\n".join(parts)
     return f'<section class="against"><h1 id="against">Against the papers</h1>\n{body}</section>'
 
 
 def _comparison_html(comparison: pd.DataFrame) -> str:
-    """What was run, as a table; what was not, folded away below it."""
+    """What was run, as a table with its notes below; what was not run, folded away."""
     ours = comparison[comparison["ours"].notna()]
     rest = comparison[comparison["ours"].isna()]
     text = _comparison_table(ours) if len(ours) else '<p class="note">Nothing of this table was run.</p>'
     if len(rest):
-        text += f'<details class="more"><summary>{len(rest)} published numbers that were not run</summary>'
-        text += f"{_comparison_table(rest)}</details>"
+        summary = f"{len(rest)} published numbers without a run"
+        text += f'<details class="more"><summary>{summary}</summary>{_comparison_table(rest)}</details>'
     return text
 
 
 def _comparison_table(comparison: pd.DataFrame) -> str:
-    decimals = comparison.attrs.get("decimals", {})
-    lines = []
+    decimals, notes = comparison.attrs.get("decimals", {}), {}
+
+    def number(value: float, column: str, sign: str = "") -> str:
+        return "–" if math.isnan(value) else f"{value:{sign}.{decimals.get(column, 4)}f}".replace("-", "−")
+
+    lines, above = [], None
     for line in comparison.to_dict("records"):
-        places = decimals.get(line["column"], 4)
-
-        def number(value: float, sign: str = "", places: int = places) -> str:
-            if value is None or math.isnan(value):
-                return '<td class="missing">–</td>'
-            return f"<td>{value:{sign}.{places}f}</td>"
-
-        interval = ""
-        if not math.isnan(line.get("low", math.nan)):
-            interval = f"{line['low']:.{places}f} to {line['high']:.{places}f}"
-        cells = f'<td class="words">{html.escape(str(line["row"]))}</td><td>{html.escape(str(line["column"]))}</td>'
-        cells += number(line["paper"]) + number(line["ours"]) + f"<td>{interval}</td>"
-        cells += number(line["difference"], "+") + f'<td class="words">{html.escape(str(line["note"]))}</td>'
-        lines.append(f"<tr>{cells}</tr>")
-    head = "".join(f"<th>{name}</th>" for name in
-                   ("row", "column", "paper", "ours", "95 % interval", "difference", "note"))  # fmt: skip
-    body = "".join(lines)
-    table = f'<table class="against-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return f'<div class="scroll">{table}</div>'
+        row, column = line["row"], line["column"]
+        interval = "" if math.isnan(line["low"]) else f"{number(line['low'], column)} to {number(line['high'], column)}"
+        mark = f"<sup>{notes.setdefault(line['note'], len(notes) + 1)}</sup>" if line["note"] else ""
+        cells = [
+            html.escape(row) if row != above else "",
+            html.escape(column) + mark,
+            number(line["paper"], column),
+            f"<b>{number(line['ours'], column)}</b>",
+            interval,
+            number(line["difference"], column, "+"),
+        ]
+        start = ' class="first"' if row != above else ""
+        lines.append(f"<tr{start}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+        above = row
+    names = ("model", "metric", "paper", "ours", "95 % interval", "difference")
+    head = "".join(f"<th>{name}</th>" for name in names)
+    table = f'<table class="comparison"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
+    below = "".join(f'<p class="note"><sup>{k}</sup> {html.escape(note)}</p>' for note, k in notes.items())
+    return f'<div class="scroll">{table}</div>{below}'
 
 
 # ---- one notebook ----------------------------------------------------------------------------------------------------
@@ -270,8 +275,11 @@ class _Page:
 
     def _render(self) -> None:
         titled = False
+        code: list[str] = []  # cells that showed nothing wait for the next one that does: one fold for all of them
         for number, cell in enumerate(self.notebook.cells):
             if cell.cell_type == "markdown":
+                self._parts.append(_code(code))
+                code.clear()
                 self._parts.append(self._markdown(cell, is_first=not titled))
                 if not titled:
                     titled = True
@@ -280,9 +288,14 @@ class _Page:
                 if not titled:
                     titled = True
                     self._parts.append(f'<h1 id="{self.key}">{self.title}</h1>{_provenance(self)}')
-                self._parts.append(_code(cell.source))
-                self._parts += [self._output(output, f"{self.key}-{number}-{k}")
-                                for k, output in enumerate(_merge_streams(cell.get("outputs", [])))]  # fmt: skip
+                if "injected-parameters" not in cell.metadata.get("tags", ()):
+                    code.append(cell.source)
+                outputs = [self._output(output, f"{self.key}-{number}-{k}")
+                           for k, output in enumerate(_merge_streams(cell.get("outputs", [])))]  # fmt: skip
+                if any(outputs):
+                    self._parts += [_code(code), *outputs]
+                    code.clear()
+        self._parts.append(_code(code))
 
     def _markdown(self, cell: nbformat.NotebookNode, is_first: bool) -> str:
         source = _inline_attachments(cell)
@@ -293,7 +306,7 @@ class _Page:
         if output.output_type == "stream":
             return _printed(output.text, output.name)
         if output.output_type == "error":
-            text = ansi2html(html.escape("\n".join(output.traceback), quote=False))
+            text = ansi2html("\n".join(output.traceback))
             return f'<div class="text error"><pre>{text}</pre></div>'
         data = output.get("data", {})
         if _PLOTLY in data:
@@ -335,7 +348,9 @@ def _provenance(page: _Page) -> str:
     pairs = "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in facts.items() if value)
     if not pairs:
         return ""
-    parameters = (record.parameters if record else None) or papermill.get("parameters") or {}
+    parameters = {p.name: p.default for p in notebook_parameters(page.notebook).values()} | papermill.get(
+        "parameters", {}
+    )
     more = ""
     if parameters:
         rows = "".join(f"<div><dt>{html.escape(str(name))}</dt><dd>{html.escape(str(value))}</dd></div>"
@@ -347,11 +362,14 @@ def _provenance(page: _Page) -> str:
 # ---- cells -----------------------------------------------------------------------------------------------------------
 
 
-def _code(source: str) -> str:
-    lines = source.count("\n") + 1
-    body = highlight(source, PythonLexer(), HtmlFormatter(nowrap=True))
+def _code(cells: Sequence[str]) -> str:
+    """Code cells, folded away."""
+    if not cells:
+        return ""
+    lines = sum(source.count("\n") + 1 for source in cells)
+    bodies = "".join(f"<pre>{highlight(source, PythonLexer(), HtmlFormatter(nowrap=True))}</pre>" for source in cells)
     count = f"{lines} line{'s' if lines > 1 else ''}"
-    return f'<details class="code"><summary>code, {count}</summary><pre>{body}</pre></details>\n'
+    return f'<details class="code"><summary>code, {count}</summary>{bodies}</details>\n'
 
 
 def _merge_streams(outputs: Iterable[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
@@ -373,7 +391,7 @@ def _printed(text: str, name: str) -> str:
     text = "\n".join(lines).rstrip()
     if not text.strip():
         return ""
-    return f'<div class="text {html.escape(name)}"><pre>{ansi2html(html.escape(text, quote=False))}</pre></div>\n'
+    return f'<div class="text {html.escape(name)}"><pre>{ansi2html(text)}</pre></div>\n'
 
 
 def _picture(kind: str, data: str, metadata: dict[str, Any]) -> str:
@@ -388,7 +406,6 @@ def _rich_html(text: str) -> str:
     text = re.sub(r"<link\b[^>]*\bhref=[\"'](?:https?:)?//[^>]*>", "", text)
     if "<table" in text and "<script" not in text:
         text = re.sub(r'border="\d+"', "", text)
-        text = re.sub(r"<td>(?=[^<]*[A-Za-z]{3})", '<td class="words">', text)
         return f'<div class="scroll">{text}</div>\n'
     return f"{text}\n"
 
