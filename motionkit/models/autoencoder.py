@@ -73,7 +73,8 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         channels = widths[0]
-        layers: list[nn.Module] = [nn.Conv3d(in_channels, channels, 3, padding=1)]
+        self.first = nn.Conv3d(in_channels, channels, 3, padding=1)
+        layers: list[nn.Module] = []
         for stage, width in enumerate(widths):
             for _ in range(num_blocks):
                 layers.append(ResidualBlock(channels, width))
@@ -88,7 +89,9 @@ class Encoder(nn.Module):
         self.last = nn.Conv3d(channels, latent_dim, 3, padding=1)
 
     def forward(self, x: Float[Tensor, "batch c_in t h w"]) -> Float[Tensor, "batch latent t2 h2 w2"]:
-        return self.last(F.silu(self.norm(self.layers(x.contiguous(memory_format=torch.channels_last_3d)))))
+        # with one input channel both memory layouts look alike and the convolution picks the slow one
+        x = self.first(x).contiguous(memory_format=torch.channels_last_3d)
+        return self.last(F.silu(self.norm(self.layers(x))))
 
 
 class Decoder(nn.Module):
@@ -109,7 +112,8 @@ class Decoder(nn.Module):
         super().__init__()
         channels = widths[-1]
         first = 0 if num_upsamples == len(widths) else 1
-        layers: list[nn.Module] = [nn.Conv3d(latent_dim, channels, 3, padding=1), *_middle(channels)]
+        self.first = nn.Conv3d(latent_dim, channels, 3, padding=1)
+        layers = _middle(channels)
         for stage, width in enumerate(reversed(widths)):
             for _ in range(num_blocks):
                 layers.append(ResidualBlock(channels, width))
@@ -123,7 +127,8 @@ class Decoder(nn.Module):
         self.last = nn.Conv3d(channels, out_channels, 3, padding=1)
 
     def forward(self, z: Float[Tensor, "batch latent t h w"]) -> Float[Tensor, "batch c_out t2 h2 w2"]:
-        return self.last(F.silu(self.norm(self.layers(z.contiguous(memory_format=torch.channels_last_3d)))))
+        x = self.first(z).contiguous(memory_format=torch.channels_last_3d)
+        return self.last(F.silu(self.norm(self.layers(x))))
 
 
 def _middle(channels: int) -> list[nn.Module]:

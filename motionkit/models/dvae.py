@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from motionkit.models.autoencoder import Batch, Decoder, Encoder, Reconstruction, check_clip_shape, input_and_target
+from motionkit.models.layers import Pointwise
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class DVAE(nn.Module):
         super().__init__()
         self.config = c = config
         self.encoder = Encoder(c.in_channels, c.code_dim, c.widths, c.num_downsamples, c.encoder_blocks)
-        self.logits = nn.Conv3d(c.code_dim, c.num_codes, 1)
+        self.logits = Pointwise(c.code_dim, c.num_codes)
         self.codebook = nn.Embedding(c.num_codes, c.code_dim)
         self.decoder = Decoder(c.code_dim, c.out_channels, c.widths, c.num_downsamples, c.decoder_blocks)
         self.to(memory_format=torch.channels_last_3d)

@@ -1,12 +1,15 @@
 """Blocks of 3D convolutional networks over (frames, height, width), used by more than one model.
 
-Every block takes plain sizes and keeps the memory layout of its input.
+Every block takes plain sizes. Volumes are kept with channels stored last (``torch.channels_last_3d``), which
+convolutions on a CPU and half-precision ones on a GPU prefer; the layers of torch that fall back to the other layout
+are avoided or corrected here, for one of them makes all that follow convert back and forth.
 """
 
 from __future__ import annotations
 
 import math
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -22,6 +25,17 @@ def group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(groups, channels, eps=1e-6)
 
 
+class Pointwise(nn.Module):
+    """A convolution with a 1x1x1 kernel: one linear map at every position."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_channels, out_channels)
+
+    def forward(self, x: Float[Tensor, "batch c_in t h w"]) -> Float[Tensor, "batch c_out t h w"]:
+        return self.linear(x.movedim(1, -1)).movedim(-1, 1)
+
+
 class ResidualBlock(nn.Module):
     """Norm, swish, convolution, twice, around a skip connection (1x1x1 where the width changes)."""
 
@@ -31,7 +45,7 @@ class ResidualBlock(nn.Module):
         self.conv1 = nn.Conv3d(in_channels, out_channels, 3, padding=1)
         self.norm2 = group_norm(out_channels)
         self.conv2 = nn.Conv3d(out_channels, out_channels, 3, padding=1)
-        self.skip = nn.Identity() if in_channels == out_channels else nn.Conv3d(in_channels, out_channels, 1)
+        self.skip = nn.Identity() if in_channels == out_channels else Pointwise(in_channels, out_channels)
 
     def forward(self, x: Float[Tensor, "batch c_in t h w"]) -> Float[Tensor, "batch c_out t h w"]:
         y = self.conv1(F.silu(self.norm1(x)))
@@ -47,15 +61,14 @@ class SelfAttention(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(1, channels, eps=1e-6)
-        self.query, self.key, self.value, self.out = (nn.Conv3d(channels, channels, 1) for _ in range(4))
+        self.query, self.key, self.value, self.out = (nn.Linear(channels, channels) for _ in range(4))
 
     def forward(self, x: Float[Tensor, "batch c t h w"]) -> Float[Tensor, "batch c t h w"]:
         x = self.norm(x)
-        # (B, C, t, h, w) -> (B, positions, C): a view when channels are stored last
-        q, k, v = (conv(x).permute(0, 2, 3, 4, 1).flatten(1, 3) for conv in (self.query, self.key, self.value))
-        mixed = F.scaled_dot_product_attention(q.unsqueeze(1), k.unsqueeze(1), v.unsqueeze(1)).squeeze(1)
-        mixed = mixed.reshape(x.shape[0], *x.shape[2:], x.shape[1]).permute(0, 4, 1, 2, 3)
-        return x + self.out(mixed)
+        rows = x.movedim(1, -1).flatten(1, 3).unsqueeze(1)  # (B, 1 head, positions, C): a view, channels are last
+        mixed = F.scaled_dot_product_attention(self.query(rows), self.key(rows), self.value(rows))
+        mixed = self.out(mixed).reshape(x.shape[0], *x.shape[2:], x.shape[1])
+        return x + mixed.movedim(-1, 1)
 
 
 class Downsample(nn.Module):
@@ -91,4 +104,5 @@ class Upsample(nn.Module):
         return kernel.transpose(0, 1)
 
     def forward(self, x: Float[Tensor, "batch c t h w"]) -> Float[Tensor, "batch c t2 h2 w2"]:
-        return F.conv_transpose3d(x, self.kernel(), self.conv.bias, stride=2, padding=1)
+        x = F.conv_transpose3d(x, self.kernel(), self.conv.bias, stride=2, padding=1)
+        return x.contiguous(memory_format=torch.channels_last_3d)

@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-# (kernel, stride, width of the expansion, width) of each block up to 1/8 of the input's size
-EFFICIENTNET_LITE0_BLOCKS = ((3, 1, 1, 16), (3, 2, 6, 24), (3, 1, 6, 24), (5, 2, 6, 40), (5, 1, 6, 40))
+# (stride, expansion, width) of each block up to 1/8 of the input's size
+EFFICIENTNET_LITE0_BLOCKS = ((1, 1, 16), (2, 6, 24), (1, 6, 24), (2, 6, 40), (1, 6, 40))
 EFFICIENTNET_LITE0_OUTPUTS = (0, 2, 4)  # the last block at each size; the stem comes first
 # widths of the convolutions; each tuple ends before a pooling and gives one feature map
 VGG16_STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -171,7 +171,7 @@ def _efficientnet_lite0(weights: dict[str, Tensor]) -> FeatureNetwork:
 
     stages: list[nn.Module] = [layer("_conv_stem", "_bn0", 2, 1, F.relu6)]
     channels, pending = 32, []
-    for index, (_, stride, expansion, width) in enumerate(EFFICIENTNET_LITE0_BLOCKS):
+    for index, (stride, expansion, width) in enumerate(EFFICIENTNET_LITE0_BLOCKS):
         block, hidden = f"_blocks.{index}", channels * expansion
         layers = [layer(f"{block}._expand_conv", f"{block}._bn0", 1, 1, F.relu6)] if expansion > 1 else []
         layers.append(layer(f"{block}._depthwise_conv", f"{block}._bn1", stride, hidden, F.relu6))

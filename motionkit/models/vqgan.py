@@ -23,6 +23,7 @@ from motionkit.models.autoencoder import (
     input_and_target,
 )
 from motionkit.models.discriminator import PatchDiscriminator, hinge_loss_discriminator, hinge_loss_generator
+from motionkit.models.layers import Pointwise
 from motionkit.models.perceptual import load_features, perceptual_distance
 from motionkit.models.quantizers import EMACodebook, GradientCodebook, Quantized
 
@@ -127,12 +128,12 @@ class VQGAN(nn.Module):
         super().__init__()
         self.config = c = config
         self.encoder = Encoder(c.in_channels, c.code_dim, c.widths, c.num_downsamples, c.encoder_blocks)
-        self.before_quantizer = nn.Conv3d(c.code_dim, c.code_dim, 1)
+        self.before_quantizer = Pointwise(c.code_dim, c.code_dim)
         if c.codebook == "ema":
             self.quantizer = EMACodebook(c.num_codes, c.code_dim, c.commitment_weight, c.ema_decay, c.restart_below)
         else:
             self.quantizer = GradientCodebook(c.num_codes, c.code_dim, c.codebook_weight, c.commitment_weight)
-        self.after_quantizer = nn.Conv3d(c.code_dim, c.code_dim, 1)
+        self.after_quantizer = Pointwise(c.code_dim, c.code_dim)
         self.decoder = Decoder(c.code_dim, c.out_channels, c.widths, c.num_downsamples, c.decoder_blocks)
         self.discriminator = None
         if c.adversarial_start is not None:
