@@ -42,6 +42,7 @@ COLUMNS = {
     "duration_s": "float64",
     "commit": "str",
 }
+COMPARISON_COLUMNS = ("row", "column", "paper", "ours", "low", "high", "num_seeds", "difference", "note")
 RESULTS_FILE, RECORD_FILE = "results.parquet", "record.json"
 
 
@@ -66,7 +67,7 @@ class RunRecord:
     notebook: str
     profile: str
     parameters: dict = field(default_factory=dict)
-    seeds: tuple[int, ...] = ()
+    seeds: Sequence[int] = ()
     dataset: str = ""
     fingerprint: str = ""
     device: str = ""
@@ -138,7 +139,7 @@ def code_version() -> str:
     return commit.stdout.strip() + ("+" if edited else "")
 
 
-def result_row(record: RunRecord, table: str, row: str, column: str, values: float | Sequence[float]) -> dict:
+def result_row(record: RunRecord, table: str, row: str, column: str, values: float | Sequence | np.ndarray) -> dict:
     """One line of a results table: the mean of ``values``, one value a seed, and its 95 % interval over seeds.
 
     The interval is Student's, mean +- t s / sqrt(n); a single seed has none (NaN). Give ``record`` when the run has
@@ -261,7 +262,7 @@ def compare(paper: str, table: str, results: pd.DataFrame) -> pd.DataFrame:
 
     Every result cell of the paper is there, and every cell of ours; NaN marks what the paper does not print or we did
     not run. Results that are single seeds are pooled to mean and 95 % interval. Numbers are rounded to the decimals
-    the paper prints in that column (to four where it has none). ``difference`` is ours - paper. Notes say
+    the paper prints there (four in columns of our own). ``difference`` is ours - paper. Notes say
     what to know about the published number.
 
     Raises ``ValueError`` if ``results`` mix profiles or data sets, or hold several pooled values of one cell.
@@ -274,59 +275,48 @@ def compare(paper: str, table: str, results: pd.DataFrame) -> pd.DataFrame:
     ours = {key: _pool_seeds(key, group) for key, group in ours.groupby(["row", "column"], sort=False)}
     _, columns = _read_published("columns.csv")
     columns = list(columns.loc[(columns["paper"] == paper) & (columns["table"] == table), "column"])
-    theirs = {(row, column): printed.loc[row, column] for row in printed.index for column in columns}
-    rows = list(dict.fromkeys([*printed.index, *(row for row, _ in ours)]))
-    columns += [column for _, column in ours if column not in columns]
+    theirs = {(row, column) for row in printed.index for column in columns}
+    rows = dict.fromkeys([*printed.index, *(row for row, _ in ours)])
+    columns = dict.fromkeys([*columns, *(column for _, column in ours)])
+    cells = [(row, column) for row in rows for column in columns if (row, column) in theirs or (row, column) in ours]
     lines = []
-    for row in rows:
-        for column in dict.fromkeys(columns):
-            key = (row, column)
-            if key in theirs or key in ours:
-                lines.append(_comparison_line(key, theirs.get(key, ""), ours.get(key), _decimals(theirs, column)))
-                lines[-1]["note"] = _note(paper, table, row, column) if key in theirs else ""
-    frame = pd.DataFrame(
-        lines, columns=["row", "column", "paper", "ours", "low", "high", "num_seeds", "difference", "note"]
-    )
-    frame.attrs.update(
-        source=printed.attrs["source"], decimals={column: _decimals(theirs, column) for column in columns}
-    )
+    for row, column in cells:
+        text = printed.loc[row, column] if (row, column) in theirs else ""
+        value, low, high, num_seeds = ours.get((row, column), (math.nan, math.nan, math.nan, 0))
+        numbers = {"paper": float(text or "nan"), "ours": value, "low": low, "high": high}
+        numbers["difference"] = value - numbers["paper"]
+        decimals = _decimals(printed, row, column)
+        numbers = {name: round(number, decimals) for name, number in numbers.items()}
+        note = " ".join(_notes(paper, table, row, column)) if (row, column) in theirs else ""
+        lines.append({"row": row, "column": column, **numbers, "num_seeds": num_seeds, "note": note})
+    frame = pd.DataFrame(lines, columns=list(COMPARISON_COLUMNS))
+    frame.attrs.update(paper=paper, table=table, source=printed.attrs["source"])
     return frame
 
 
 def format_comparison(comparison: pd.DataFrame, width: int = 110) -> str:
-    """``compare``'s table as text for a terminal or a notebook: each number with its own decimals, notes below it."""
-    decimals, notes, lines = comparison.attrs["decimals"], {}, []
-
-    def number(value: float, column: str, sign: str = "") -> str:
-        return "missing" if math.isnan(value) else f"{value:{sign}.{decimals[column]}f}"
-
-    for line in comparison.to_dict("records"):
-        column, missing = line["column"], math.isnan(line["low"])
-        interval = "" if missing else f"{number(line['low'], column)} .. {number(line['high'], column)}"
-        mark = f"[{notes.setdefault(line['note'], len(notes) + 1)}]" if line["note"] else ""
-        difference = "" if math.isnan(line["difference"]) else number(line["difference"], column, "+")
-        cells = (line["row"], column, number(line["paper"], column), number(line["ours"], column), interval, difference)
-        lines.append((*cells, mark))
-    header = ("row", "column", "paper", "ours", "95 % interval", "difference", "note")
-    widths = [max(len(line[i]) for line in [header, *lines]) for i in range(len(header))]
-    align = ("<", "<", ">", ">", ">", ">", "<")
-    table = [
-        "  ".join(f"{cell:{a}{w}}" for cell, a, w in zip(line, align, widths, strict=True)).rstrip()
-        for line in [header, tuple("-" * w for w in widths), *lines]
-    ]
-    footnotes = [
-        textwrap.fill(f"[{number}] {note}", width, subsequent_indent="    ", break_long_words=False)
-        for note, number in notes.items()
-    ]
-    return "\n".join([textwrap.fill(comparison.attrs["source"], width), *table, *footnotes])
-
-
-def _comparison_line(key: tuple[str, str], printed: str, ours: tuple | None, decimals: int) -> dict:
-    paper = float(printed) if printed else math.nan
-    value, low, high, num_seeds = ours if ours else (math.nan, math.nan, math.nan, 0)
-    numbers = {"paper": paper, "ours": value, "low": low, "high": high, "difference": value - paper}
-    rounded = {name: round(number, decimals) for name, number in numbers.items()}
-    return {"row": key[0], "column": key[1], "num_seeds": num_seeds, **rounded}
+    """``compare``'s table, or some of its lines, as text for a terminal or a notebook, with the notes below it."""
+    paper, table = comparison.attrs["paper"], comparison.attrs["table"]
+    printed, footnotes, lines = published(paper, table), {}, []
+    for cell in comparison.to_dict("records"):
+        decimals = _decimals(printed, cell["row"], cell["column"])
+        number = {k: f"{v:.{decimals}f}" for k, v in cell.items() if isinstance(v, float) and not math.isnan(v)}
+        interval = f"{number['low']} .. {number['high']}" if "low" in number else ""
+        difference = f"{cell['difference']:+.{decimals}f}" if "difference" in number else ""
+        notes = _notes(paper, table, cell["row"], cell["column"]) if cell["note"] else []
+        marks = "".join(f"[{footnotes.setdefault(note, len(footnotes) + 1)}]" for note in notes)
+        values = number.get("paper", "missing"), number.get("ours", "missing")
+        lines.append((cell["row"], cell["column"], *values, interval, difference, marks))
+    lines.insert(0, ("row", "column", "paper", "ours", "95 % interval", "difference", "note"))
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    lines.insert(1, tuple("-" * w for w in widths))
+    text = [textwrap.fill(comparison.attrs["source"], width)]
+    for line in lines:
+        cells = (f"{cell:{align}{w}}" for cell, align, w in zip(line, "<<>>>><", widths, strict=True))
+        text.append("  ".join(cells).rstrip())
+    for note, mark in footnotes.items():
+        text.append(textwrap.fill(f"[{mark}] {note}", width, subsequent_indent="    ", break_on_hyphens=False))
+    return "\n".join(text)
 
 
 def _pool_seeds(key: tuple[str, str], cell: pd.DataFrame) -> tuple[float, float, float, int]:
@@ -347,17 +337,20 @@ def _mean_and_interval(values: np.ndarray) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-def _decimals(theirs: Mapping[tuple[str, str], str], column: str) -> int:
-    printed = [text.partition(".")[2] for (_, name), text in theirs.items() if name == column and text]
-    return max(map(len, printed), default=4)
+def _decimals(printed: pd.DataFrame, row: str, column: str) -> int:
+    """Decimals of a printed cell; where nothing is printed, the most in its column; four in columns of our own."""
+    if column not in printed.columns:
+        return 4
+    cells = [printed.loc[row, column]] if row in printed.index and printed.loc[row, column] else printed[column]
+    return max(len(text.partition(".")[2]) for text in cells)
 
 
-def _note(paper: str, table: str, row: str, column: str) -> str:
-    """All notes on a cell, the most particular first."""
+def _notes(paper: str, table: str, row: str, column: str) -> list[str]:
+    """All notes on a cell of a published table, the most particular first."""
     _, notes = _read_published("notes.csv")
     notes = notes[(notes["paper"] == paper) & (notes["table"] == table)]
     cells = [(row, column), (row, "*"), ("*", column), ("*", "*")]
-    return " ".join(note for r, c in cells for note in notes.loc[(notes["row"] == r) & (notes["column"] == c), "note"])
+    return [note for r, c in cells for note in notes.loc[(notes["row"] == r) & (notes["column"] == c), "note"]]
 
 
 def _published_files() -> list[str]:
