@@ -38,3 +38,12 @@ def read_npz(path: Path, fields: tuple[str, ...]) -> dict[str, np.ndarray]:
         what = f"field {field!r}" if field else "not a readable archive"
         raise ValueError(f"{path}: {what}: {error}") from None
     return arrays
+
+
+def read_npz_names(path: Path) -> tuple[str, ...]:
+    """The fields of an ``.npz`` file, none of them read."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return tuple(archive)
+    except (ValueError, EOFError, zipfile.BadZipFile, TypeError) as error:
+        raise ValueError(f"{path}: not a readable archive: {error}") from None

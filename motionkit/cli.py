@@ -1,0 +1,108 @@
+"""The ``motionkit`` command: a tree of names whose leaves are functions of the stages, and nothing else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import tyro
+
+from motionkit.data.catalogue import CATALOGUE, find_dataset
+from motionkit.data.dataset import Check, KnownFile
+
+Names = Annotated[tuple[str, ...], tyro.conf.Positional]
+
+
+def data_list() -> None:
+    """List the data sets: what they are, whether they are here, where they come from, their license."""
+    for dataset in CATALOGUE.values():
+        folder = None if dataset.is_embedded else dataset.find()
+        state = (
+            "embedded" if dataset.is_embedded else "here" if folder else "fetchable" if dataset.address else "missing"
+        )
+        sizes = [f"{dataset.num_clips} clips"] if dataset.num_clips else []
+        sizes += [f"{dataset.size_mb:g} MB"] if dataset.size_mb else []
+        print(f"{dataset.name:<13} {state:<10} {dataset.description}" + (f" ({', '.join(sizes)})" if sizes else ""))
+        print(f"{'':<24} {folder or dataset.source} - {dataset.license}")
+
+
+def data_check(names: Names = ()) -> None:
+    """Read data sets and compare their files with those the kit was tested with.
+
+    Args:
+        names: data sets to check; all of them by default.
+    """
+    failed = []
+    for name in names or CATALOGUE:
+        dataset = find_dataset(name)
+        try:
+            found = dataset.check()
+        except ValueError as error:
+            failed.append(name)
+            print(f"{name:<13} BROKEN     {error}")
+            continue
+        if not dataset.is_embedded and found.folder is None:
+            print(f"{name:<13} missing    put into {dataset.folder}/: {dataset.howto}")
+            continue
+        clips = f"{found.num_clips} clips" if found.num_clips >= 0 else "no clips"
+        print(
+            f"{name:<13} {'embedded' if dataset.is_embedded else 'found':<10} {clips}{_checksums(found, dataset.files())}"
+        )
+        if found.different:
+            failed.append(name)
+    if failed:
+        raise ValueError(f"not as they should be: {', '.join(failed)}")
+
+
+def data_fetch(names: Names) -> None:
+    """Download data sets whose license allows it, each file checked.
+
+    Args:
+        names: data sets to fetch.
+    """
+    for name in names:
+        dataset = find_dataset(name)
+        print(f"{name}: {dataset.fetch()} ({dataset.license})")
+
+
+def _checksums(found: Check, files: Sequence[KnownFile]) -> str:
+    if not files:
+        return ""
+    notes = f", checksums {found.good} of {len(files)} good"
+    for word, paths in (("different", found.different), ("missing", found.missing)):
+        if paths:
+            notes += f", {len(paths)} {word} ({', '.join(paths[:3])}{', ...' * (len(paths) > 3)})"
+    return notes
+
+
+COMMANDS: dict[str, Any] = {
+    "data": {"list": data_list, "check": data_check, "fetch": data_fetch},
+}
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command; errors that a user can mend end it with a message instead of a traceback."""
+    args = list(sys.argv[1:] if args is None else args)
+    prog, commands = "motionkit", COMMANDS
+    while args and isinstance(commands.get(args[0]), dict):
+        prog, commands = f"{prog} {args[0]}", commands[args.pop(0)]
+    leaves = {name: command if callable(command) else _group(command) for name, command in commands.items()}
+    try:
+        tyro.extras.subcommand_cli_from_dict(leaves, prog=prog, args=args)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"motionkit: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _group(commands: dict[str, Any]) -> Callable[[], None]:
+    """What the overview shows of a group of commands; never run, because ``main`` goes down into groups first."""
+
+    def group() -> None: ...
+
+    group.__doc__ = f"{', '.join(commands)}: see --help of each."
+    return group
+
+
+if __name__ == "__main__":
+    main()
