@@ -345,12 +345,15 @@ def _decimals(printed: pd.DataFrame, row: str, column: str) -> int:
     return max(len(text.partition(".")[2]) for text in cells)
 
 
-def _notes(paper: str, table: str, row: str, column: str) -> list[str]:
+@cache
+def _notes(paper: str, table: str, row: str, column: str) -> tuple[str, ...]:
     """All notes on a cell of a published table, the most particular first."""
     _, notes = _read_published("notes.csv")
     notes = notes[(notes["paper"] == paper) & (notes["table"] == table)]
-    cells = [(row, column), (row, "*"), ("*", column), ("*", "*")]
-    return [note for r, c in cells for note in notes.loc[(notes["row"] == r) & (notes["column"] == c), "note"]]
+    by_cell = {cell: list(group) for cell, group in notes.groupby(["row", "column"], sort=False)["note"]}
+    return tuple(
+        note for cell in ((row, column), (row, "*"), ("*", column), ("*", "*")) for note in by_cell.get(cell, ())
+    )
 
 
 def _published_files() -> list[str]:

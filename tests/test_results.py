@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
@@ -215,7 +213,7 @@ class TestCompare:
     def test_all_of_the_paper_is_there_and_all_of_ours(self, record):
         rows = [
             result_row(record, "III", "blank", "SSIM", 0.8),
-            result_row(record, "III", ROW, "T-Std (temporal)", 0.01),
+            result_row(record, "III", ROW, "T-Std temporal", 0.01),
         ]
         comparison = compare("vqgan", "III", results_table(rows))
         assert len(comparison) == 12 * 5 + 2
@@ -318,9 +316,6 @@ class TestText:
         assert format_comparison(compare("vqgan", "I", results_table([]))).splitlines()[0].startswith("Maldonado")
 
 
-def test_results_need_no_working_git(tmp_path):
-    code = "from motionkit.results import code_version; print(code_version())"
-    run = subprocess.run(
-        [sys.executable, "-c", code], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=True
-    )
-    assert run.stdout.startswith("version ")
+def test_results_need_no_git(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert code_version.__wrapped__().startswith("version ")
