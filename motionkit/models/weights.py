@@ -1,0 +1,92 @@
+"""Trained models as a folder of two files: ``weights.safetensors`` and ``model.json`` (configuration and provenance).
+
+Loading runs no code from the files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+Model = TypeVar("Model", bound=nn.Module)
+Config = TypeVar("Config")
+
+WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
+
+
+def save_weights(model: nn.Module, folder: str | Path, provenance: Mapping[str, Any]) -> None:
+    """Writes a model, its configuration (``model.config``, a dataclass) and where it comes from.
+
+    folder: created where missing. Each file is replaced whole: a reader never sees half of one.
+    provenance: anything json can hold, e.g. data set, step, seed, ``describe_features(...)``, commit.
+    """
+    if not is_dataclass(getattr(model, "config", None)):
+        raise ValueError(f"{type(model).__name__} has no configuration dataclass in .config and cannot be saved")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    description = {"model": type(model).__name__, "config": asdict(model.config), "provenance": dict(provenance)}
+    text = json.dumps(description, indent=2, allow_nan=False) + "\n"
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    partial = folder / f".{WEIGHTS}.{os.getpid()}"
+    save_file(state, partial)
+    os.replace(partial, folder / WEIGHTS)
+    partial = folder / f".{DESCRIPTION}.{os.getpid()}"
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, folder / DESCRIPTION)
+
+
+def load_weights(
+    model_type: type[Model], folder: str | Path, device: str | torch.device = "cpu"
+) -> tuple[Model, dict[str, Any]]:
+    """The model of this type in a folder written by ``save_weights``, in evaluation mode, and its provenance.
+
+    model_type: a class that is built from one configuration dataclass, ``def __init__(self, config: SomeConfig)``.
+    Raises: ``FileNotFoundError``; ``ValueError`` naming the file for another model, unknown configuration keys,
+    damaged files, and weights that do not fit the configuration.
+    """
+    folder = Path(folder)
+    for name in (DESCRIPTION, WEIGHTS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name}: no such file; a saved model holds {DESCRIPTION} and {WEIGHTS}")
+    path = folder / DESCRIPTION
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not valid json: {error}") from None
+    if not isinstance(description, dict) or not {"model", "config", "provenance"} <= set(description):
+        raise ValueError(f"{path}: expected an object with 'model', 'config' and 'provenance'")
+    if description["model"] != model_type.__name__:
+        raise ValueError(f"{path}: holds a {description['model']!r}, not a {model_type.__name__!r}")
+    config_type = get_type_hints(model_type.__init__)["config"]
+    try:
+        model = model_type(config_from_dict(config_type, description["config"]))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    try:
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(f"{folder / WEIGHTS}: does not hold the weights of {path}: {error}") from None
+    return model.to(device).eval(), description["provenance"]
+
+
+def config_from_dict(config_type: type[Config], values: Mapping[str, Any]) -> Config:
+    """A configuration dataclass from a plain mapping; json's lists become tuples, absent keys keep their defaults.
+
+    Raises: ``ValueError`` for keys the dataclass does not have, and whatever its own checks raise.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"the configuration of {config_type.__name__} must be an object, got {values!r}")
+    known = {field.name for field in fields(config_type)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ValueError(f"{config_type.__name__} has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    return config_type(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})

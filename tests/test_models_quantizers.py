@@ -1,0 +1,194 @@
+"""Vector quantizers: nearest code, straight-through, losses, moving averages, restarts."""
+
+import pytest
+import torch
+
+from motionkit.models.quantizers import EMACodebook, GradientCodebook, code_statistics, nearest_codes
+
+KINDS = [GradientCodebook, EMACodebook]
+
+
+def latents(batch=2, dim=4, grid=(2, 3, 5), seed=0):
+    return torch.randn(batch, dim, *grid, generator=torch.Generator().manual_seed(seed))
+
+
+def set_codes(quantizer, codes):
+    with torch.no_grad():
+        quantizer.codebook.copy_(codes)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 2048, 5000])
+def test_nearest_codes_against_all_distances(rows):
+    generator = torch.Generator().manual_seed(1)
+    vectors, codes = torch.randn(rows, 6, generator=generator), torch.randn(33, 6, generator=generator)
+    slow = torch.stack([(vectors - code).square().sum(1) for code in codes], 1).argmin(1)
+    assert torch.equal(nearest_codes(vectors, codes), slow)
+
+
+def test_statistics_against_a_loop(tolerance):
+    vectors, tokens = latents().movedim(1, -1).reshape(-1, 4), torch.arange(60) % 7 % 5
+    counts, sums = code_statistics(vectors, tokens, 6)
+    for code in range(6):
+        assert counts[code] == (tokens == code).sum()
+        torch.testing.assert_close(sums[code], vectors[tokens == code].sum(0), **tolerance())
+    assert counts[5] == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("grid", [(), (7,), (3, 4), (2, 3, 5)])
+def test_shapes_and_codes_bit_for_bit(kind, grid):
+    quantizer = kind(5, 4)
+    z = latents(grid=grid)
+    quantized = quantizer(z)
+    assert quantized.z_q.shape == z.shape
+    assert quantized.tokens.shape == (2, *grid)
+    assert quantized.tokens.dtype == torch.int64
+    assert torch.equal(quantized.z_q, quantizer.codebook[quantized.tokens].movedim(-1, 1))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_straight_through_hands_the_gradient_to_the_latents(kind):
+    quantizer = kind(5, 4)
+    z = latents().requires_grad_()
+    weights = torch.linspace(-1, 1, z.numel()).reshape(z.shape)
+    (quantizer(z).z_q * weights).sum().backward()
+    assert torch.equal(z.grad, weights)
+    assert getattr(quantizer.codebook, "grad", None) is None
+
+
+def test_losses_by_hand():
+    """Codes 0 and 10; latents 1 and 7: distances 1 and 9, mean 5."""
+    quantizer = GradientCodebook(2, 1, codebook_weight=0.25, commitment_weight=1.0)
+    set_codes(quantizer, torch.tensor([[0.0], [10.0]]))
+    z = torch.tensor([[[1.0, 7.0]]], requires_grad=True)
+    quantized = quantizer(z)
+    assert quantized.tokens.tolist() == [[0, 1]]
+    assert quantized.codebook_loss.item() == quantized.commitment_loss.item() == 5.0
+    assert quantized.loss.item() == 6.25
+    assert quantized.perplexity.item() == pytest.approx(2.0)
+    quantized.loss.backward()
+    assert z.grad.flatten().tolist() == [1.0, -3.0]  # 2 (z - e) / 2
+    assert quantizer.codebook.grad.flatten().tolist() == [-0.25, 0.75]  # 0.25 * 2 (e - z) / 2
+
+
+def test_paper_weights_are_the_default():
+    quantizer = GradientCodebook(5, 4)
+    quantized = quantizer(latents())
+    torch.testing.assert_close(quantized.loss, 2 * quantized.commitment_loss)
+
+
+def test_moving_average_by_hand():
+    """One update from empty statistics is the mean of the assigned vectors; the second blends with weight 1/4."""
+    quantizer = EMACodebook(2, 1, decay=0.75, restart_below=0.0)
+    set_codes(quantizer, torch.tensor([[0.0], [10.0]]))
+    quantizer(torch.tensor([[[1.0, 3.0, 8.0]]]))
+    assert quantizer.codebook.flatten().tolist() == [0.0, 10.0]  # stands still until the update
+    quantizer.update()
+    assert quantizer.counts.tolist() == [0.5, 0.25]
+    assert quantizer.codebook.flatten().tolist() == [2.0, 8.0]
+    quantizer(torch.tensor([[[4.0, 9.0, 9.0]]]))
+    quantizer.update()
+    # counts .75 * .5 + .25 * 1, .75 * .25 + .25 * 2; sums .75 * 1 + .25 * 4, .75 * 2 + .25 * 18
+    assert quantizer.counts.tolist() == [0.625, 0.6875]
+    assert quantizer.codebook.flatten().tolist() == pytest.approx([1.75 / 0.625, 6.0 / 0.6875])
+
+
+def test_accumulation_equals_the_joined_batch(tolerance):
+    whole, parts = (EMACodebook(5, 4, restart_below=0.0) for _ in range(2))
+    parts.load_state_dict(whole.state_dict())
+    z = latents(batch=4)
+    whole(z)
+    parts(z[:1])
+    parts(z[1:])
+    whole.update()
+    parts.update()
+    torch.testing.assert_close(whole.codebook, parts.codebook, **tolerance())
+
+
+def test_no_statistics_outside_training():
+    quantizer = EMACodebook(5, 4)
+    before = quantizer.codebook.clone()
+    with torch.no_grad():
+        quantizer(latents())
+    quantizer.eval()
+    quantizer(latents())
+    assert quantizer.new_counts.sum() == 0
+    quantizer.update()
+    assert torch.equal(quantizer.codebook, before)
+
+
+def test_unused_code_restarts_at_a_latent_and_survives_the_next_update():
+    torch.manual_seed(0)
+    quantizer = EMACodebook(3, 2, decay=0.9)
+    set_codes(quantizer, torch.tensor([[0.0, 0.0], [1.0, 1.0], [1e3, 1e3]]))
+    z = torch.tensor([[0.1, 0.0], [0.0, 0.2], [1.1, 1.0], [0.9, 1.2]]).T[None]  # (1, 2, 4)
+    quantizer(z)
+    quantizer.update()
+    restarted = quantizer.codebook[2].clone()
+    assert any(torch.allclose(restarted, row) for row in z[0].T)
+    assert quantizer.counts[2] == pytest.approx(quantizer.counts.mean().item(), rel=0.3)
+    quantizer(torch.zeros(1, 2, 4))  # now far from the restarted code or equal to none: it must not jump back to 1000
+    quantizer.update()
+    assert quantizer.codebook.abs().max() < 2
+
+
+def test_restarts_put_all_codes_to_use():
+    torch.manual_seed(0)
+    with_restart, without = EMACodebook(16, 2), EMACodebook(16, 2, restart_below=0.0)
+    data = torch.rand(1, 2, 512, generator=torch.Generator().manual_seed(3)) + 4
+    for quantizer in (with_restart, without):
+        for _ in range(20):
+            quantized = quantizer(data)
+            quantizer.update()
+        quantizer.last = quantized.perplexity.item()
+    assert with_restart.last > 10
+    assert without.last < 4
+
+
+def test_counts_that_decay_to_nothing_leave_finite_codes():
+    quantizer = EMACodebook(2, 1, decay=0.0, restart_below=0.0)
+    set_codes(quantizer, torch.tensor([[0.0], [10.0]]))
+    quantizer(torch.zeros(1, 1, 4))
+    quantizer.update()
+    quantizer.update()
+    assert quantizer.codebook.isfinite().all()
+
+
+def test_statistics_are_in_the_checkpoint_and_batch_scratch_is_not():
+    names = set(EMACodebook(3, 2).state_dict())
+    assert names == {"codebook", "counts", "sums"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_wrong_channels_are_named(kind):
+    with pytest.raises(ValueError, match=r"\(2, 4, 2, 3, 5\) need 6 channels"):
+        kind(5, 6)(latents())
+
+
+@pytest.mark.parametrize("values", [{"decay": 1.0}, {"decay": -0.1}, {"restart_below": 1.0}])
+def test_impossible_settings_are_refused(values):
+    with pytest.raises(ValueError, match=str(next(iter(values.values())))):
+        EMACodebook(3, 2, **values)
+
+
+def test_oracle_agrees_on_codes_and_moving_average(tolerance):
+    oracle_module = pytest.importorskip("vector_quantize_pytorch")
+    torch.manual_seed(0)
+    oracle = oracle_module.VectorQuantize(dim=8, codebook_size=16, decay=0.9, commitment_weight=1.0, eps=0.0)
+    oracle.train()
+    ours = EMACodebook(16, 8, decay=0.9, restart_below=0.0)
+    book = oracle._codebook
+    z = torch.randn(2, 8, 40)
+    set_codes(ours, book.embed[0])
+    ours.counts.fill_(1.0)  # the oracle begins with a weight of one for each code
+    ours.sums.copy_(book.embed[0])
+    book.embed_avg.copy_(book.embed)
+    book.cluster_size.fill_(1.0)
+    for _ in range(3):
+        expected, tokens, loss = oracle(z.transpose(1, 2))
+        quantized = ours(z)
+        ours.update()
+        assert torch.equal(quantized.tokens, tokens)
+        torch.testing.assert_close(quantized.z_q, expected.transpose(1, 2), **tolerance())
+        torch.testing.assert_close(quantized.loss, loss.squeeze(), **tolerance())
+        torch.testing.assert_close(ours.codebook, book.embed[0], **tolerance())
