@@ -211,7 +211,7 @@ def _bad_row(path: Path, rows: list[tuple[int, str]], names: list[str]) -> Value
         words = line.split()
         for word, name in zip(words, names, strict=False):
             try:
-                is_number = np.isfinite(float(word))
+                is_number = word.isascii() and "_" not in word and np.isfinite(float(word))
             except ValueError:
                 is_number = False
             if not is_number:
