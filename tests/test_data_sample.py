@@ -40,7 +40,7 @@ def test_scale_axes_and_absence_of_the_t_pose(clips):
         hips, feet = clip.positions[0, CMU_31.index("Hips")], clip.positions[..., CMU_31.index("LeftToeBase"), 1]
         assert 0.9 < hips[1] < 1.1  # metres, Y up, standing
         assert 0 < feet.min() < 0.1
-        assert np.abs(np.diff(clip.positions[:3], axis=0)).max() < 0.01  # from a T-pose it would jump by 0.5 m
+        assert np.abs(np.diff(clip.positions[:3], axis=0)).max() < 0.05  # from a T-pose it would jump by 0.5 m
         shoulder, hand = (clip.positions[0, CMU_31.index(name)] for name in ("RightArm", "RightHand"))
         assert hand[1] < shoulder[1] - 0.2  # arms hang
 
