@@ -195,12 +195,10 @@ def test_a_broken_file_is_refused_by_name_line_and_value(tmp_path, case):
         read_bvh(path)
 
 
-@given(cut=st.integers(0, len(TEXT) - 3))
-@settings(max_examples=60, deadline=None)
-def test_a_file_cut_off_anywhere_is_refused(tmp_path_factory, cut):
-    path = write(tmp_path_factory.mktemp("cut"), TEXT[:cut])
-    with pytest.raises(ValueError, match=r"walk\.bvh"):
-        read_bvh(path)
+def test_a_file_cut_off_anywhere_is_refused(tmp_path):
+    for cut in range(len(TEXT) - 2):
+        with pytest.raises(ValueError, match=r"walk\.bvh"):
+            read_bvh(write(tmp_path, TEXT[:cut]))
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------

@@ -160,8 +160,10 @@ def _read_asf(path: Path) -> _Subject:
     for number, words in _lines(path):
         where = f"{path}, line {number}"
         keyword, rest = words[0].lower(), words[1:]
+        if bone is not None and (keyword == "begin" or keyword.startswith(":")):
+            raise ValueError(f"{path}, line {bone.line}: bone {bone.name!r} has no end")
         if keyword.startswith(":"):
-            section, bone = keyword[1:], None
+            section = keyword[1:]
             seen.add(section)
         elif section == "units" and keyword == "length":
             (subject.length_scale,) = _floats(where, "length", rest, 1)
@@ -184,11 +186,9 @@ def _read_asf(path: Path) -> _Subject:
             _bone_line(where, bone, keyword, rest)
         elif section == "hierarchy" and keyword not in ("begin", "end"):
             _hierarchy_line(where, subject, words)
-    if bone is not None or not {"root", "bonedata", "hierarchy"} <= seen:
-        missing = sorted({"root", "bonedata", "hierarchy"} - seen)
-        raise ValueError(
-            f"{path}: cut off: {f'no section :{missing[0]}' if missing else f'bone {bone.name!r} has no end'}"
-        )
+    missing = {"root", "bonedata", "hierarchy"} - seen
+    if missing:
+        raise ValueError(f"{path}: cut off: no section :{min(missing)}")
     return _sorted_by_hierarchy(path, subject)
 
 
