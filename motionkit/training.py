@@ -22,6 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,9 +108,9 @@ def fit(
     checkpoint_dir: where checkpoints and ``metrics.jsonl`` go. If it holds a checkpoint, training continues from the
         newest, bit for bit as if never interrupted (on one CPU process); a finished run returns at once.
 
-    Parameters of no player are left alone; where a player's parameter gets no gradient, it counts as zero. With
-    several processes buffers changed in a step are averaged (integers: taken from rank 0). A script that asks for
-    several is started once per process, from its beginning; a notebook's processes are forked inside ``fit``.
+    Parameters of no player are left alone. With several processes a missing gradient counts as zero, and buffers
+    changed in a step are averaged (integers: taken from rank 0). A script that asks for several is started once per
+    process, from its beginning; a notebook's processes are forked inside ``fit``.
 
     Raises ``TrainingDiverged``, ``TrainingInterrupted``, and ``ValueError`` for a config, a model or a checkpoint
     that do not fit together, naming what and both values.
@@ -166,6 +167,7 @@ class _Run:
         self.average = MovingAverage(model, self.players, config.ema_decay)
         self.meter = Meter(self._mean_over_processes if self.world > 1 else None, self.device)
         self.recent: deque[float] = deque(maxlen=100)  # total losses, for the explosion check
+        self.first: float | None = None  # likewise: the very first
         self.history = History()
         self.done = 0  # updates
         self.elapsed_before = 0.0
@@ -222,7 +224,7 @@ class _Run:
             if micro == 0:
                 self.is_whole = False
                 for player in self.players:
-                    player.gradient.zero_()
+                    player.clear()
             seed_generators(self.device, self.config.seed, 2 * index)
             with self.fabric.autocast():
                 values = self.loss(batch, step)
@@ -260,7 +262,7 @@ class _Run:
         norms = {}
         for player in active:
             if self.world > 1:
-                player.gradient.copy_(self.fabric.all_reduce(player.gradient, reduce_op="sum"))
+                player.sum_over_processes(partial(self.fabric.all_reduce, reduce_op="sum"))
             norms[self._label("grad_norm", player)] = player.clip(self.config.clip_norm)
         self.meter.add(step, -1, norms)
         if self._is_cheap_to_fetch:
@@ -311,7 +313,7 @@ class _Run:
         self.metrics.close()
         self.average.settle()
         for player in self.players:
-            player.release()
+            player.clear()
         self.model.eval()
         self.history.step = self.done
         self.history.duration_s = time.monotonic() - self.started
@@ -332,7 +334,8 @@ class _Run:
 
     def _check_explosion(self, row: Row, total: float) -> None:
         factor = self.config.explode_factor
-        if factor is not None and len(self.recent) >= 20:
+        self.first = total if self.first is None else self.first
+        if factor is not None and len(self.recent) >= 20 and total > self.first:
             usual = statistics.median(self.recent)
             if total > factor * usual:
                 raise self._diverged(row, f"the loss is {total:.6g}, over {factor:g} x its recent median {usual:.6g}")
@@ -431,6 +434,7 @@ class _Run:
             "config": as_json(self.config),
             "model": _describe(self.model),
             "recent_losses": list(self.recent),
+            "first_loss": self.first,
             "open_interval": self.meter.rows,
             "versions": {
                 "motionkit": version("motionkit"),
@@ -455,6 +459,7 @@ class _Run:
             self.average.tensors[name].copy_(tensor)
         self.done, self.elapsed_before = header["step"], header["elapsed_s"]
         self.recent.extend(header["recent_losses"])
+        self.first = header["first_loss"]
         self.meter.rows = [Row(*row) for row in header["open_interval"]]
         self.history.resumed_from, self.history.checkpoint = self.done, path
 

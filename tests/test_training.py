@@ -535,6 +535,14 @@ def test_exploding_loss_stops_and_a_tolerant_run_does_not():
         assert fit(make(Explodes), batches, replace(config, explode_factor=factor)).step == 40
 
 
+def test_a_loss_near_zero_may_jump_while_below_its_beginning():
+    class Overfits(Autoencoder):
+        def loss(self, batch, step):
+            return {"loss": super().loss(batch, step)["loss"] * (1.0 if step == 0 else 0.5 if step == 30 else 1e-9)}
+
+    assert fit(make(Overfits), batches, TrainConfig(num_steps=40, lr=1e-5, **QUIET)).step == 40
+
+
 def test_values_are_fetched_late_on_an_accelerator_but_never_checkpointed_bad(tmp_path, monkeypatch):
     """Other devices wait only once an interval: the fault is found at its end, named exactly, before any checkpoint."""
 
@@ -594,6 +602,10 @@ def test_players_must_be_the_same_in_all_micro_batches():
             r"'a': a parameter of shape \(2,\) is not one of the model's",
         ),
         (lambda m: {"a": m.frozen.parameters()}, "'a' has no parameter to train"),
+        (
+            lambda m: {"generator": m.discriminator[0].parameters(), "discriminator": m.generator.parameters()},
+            "reaches no",
+        ),
         (lambda m: {"a": m.generator.parameters()}, "player_lr names 'critic'; the players are a"),
     ],
 )

@@ -34,7 +34,7 @@ class TrainConfig:
     max_minutes: end after this wall-clock time [minutes] of the call as if finished, with validation and checkpoint;
         the same call later continues. Several processes look at the clock every ``log_every`` updates.
     explode_factor: stop when the players' summed absolute losses exceed this many times their median over the last 100
-        updates (from the 20th); ``None`` never does.
+        updates (from the 20th on) and the very first one; ``None`` never does.
     progress: "auto", "bar", "lines" (a line every 20 s) or "off".
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -12,25 +12,12 @@ from motionkit.fitting.config import TrainConfig
 
 
 class Player:
-    """Parameters trained by one loss: their optimizer, and their gradients as views of one flat tensor.
-
-    Flat, so that zeroing, the norm, clipping and averaging over processes are one operation each.
-    """
+    """Parameters trained by one loss, and their optimizer."""
 
     def __init__(self, name: str, loss_key: str, named: dict[str, nn.Parameter], config: TrainConfig) -> None:
         self.name, self.loss_key = name, loss_key
         self.names, self.parameters = list(named), list(named.values())
         self.lr = config.player_lr.get(name, config.lr)
-        first = self.parameters[0]
-        self.gradient = torch.zeros(sum(p.numel() for p in self.parameters), dtype=first.dtype, device=first.device)
-        start = 0
-        for label, p in named.items():
-            if p.dtype != first.dtype:
-                raise ValueError(f"player {name!r}: {label!r} is {p.dtype}, {self.names[0]!r} is {first.dtype}")
-            # Same memory order as the weight (channels last, say): fused optimizers demand it.
-            part = self.gradient[start : start + p.numel()]
-            p.grad = part.as_strided(p.shape, torch.empty_like(p).stride(), part.storage_offset())
-            start += p.numel()
         make = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = make(
             self.parameters,
@@ -41,11 +28,27 @@ class Player:
             fused=True,  # one kernel for all parameters: on the CPU 4 to 6 times as fast as the default
         )
 
+    def clear(self) -> None:
+        """Give up the gradients, memory and all."""
+        for p in self.parameters:
+            p.grad = None
+
+    def sum_over_processes(self, add_up: Callable[[Tensor], Tensor]) -> None:
+        """One reduction of all gradients in a row. A missing one counts as zero: another process may have it."""
+        for p in self.parameters:
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+        flat = add_up(torch.cat([p.grad.flatten() for p in self.parameters]))
+        for p, part in zip(self.parameters, flat.split([p.numel() for p in self.parameters]), strict=True):
+            p.grad.copy_(part.view(p.shape))
+
     def clip(self, clip_norm: float | None) -> Tensor:
-        """Scale the gradient down to ``clip_norm``; its norm before."""
-        norm = torch.linalg.vector_norm(self.gradient)
+        """Scale the gradient down to ``clip_norm``; its norm before. Does not wait for the device."""
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        if not gradients:
+            raise ValueError(f"{self.loss_key!r} reaches no parameter of player {self.name!r}: {self.names[0]!r}, ...")
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         if clip_norm is not None:
-            self.gradient.mul_((clip_norm / (norm + 1e-6)).clamp(max=1.0))
+            torch._foreach_mul_(gradients, (clip_norm / (norm + 1e-6)).clamp(max=1.0))
         return norm
 
     def update(self, lr_factor: float) -> None:
@@ -55,11 +58,6 @@ class Player:
     @property
     def current_lr(self) -> float:
         return self.optimizer.param_groups[0]["lr"]
-
-    def release(self) -> None:
-        """Give up the gradient's memory."""
-        for p in self.parameters:
-            p.grad = None
 
 
 def make_players(model: nn.Module, config: TrainConfig) -> list[Player]:
