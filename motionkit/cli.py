@@ -10,6 +10,7 @@ import tyro
 
 from motionkit.data.catalogue import CATALOGUE, find_dataset
 from motionkit.data.dataset import Check, KnownFile
+from motionkit.running.commands import report, run
 
 Names = Annotated[tuple[str, ...], tyro.conf.Positional]
 
@@ -18,9 +19,8 @@ def data_list() -> None:
     """List the data sets: what they are, whether they are here, where they come from, their license."""
     for dataset in CATALOGUE.values():
         folder = None if dataset.is_embedded else dataset.find()
-        state = (
-            "embedded" if dataset.is_embedded else "here" if folder else "fetchable" if dataset.address else "missing"
-        )
+        absent = "fetchable" if dataset.address else "missing"
+        state = "embedded" if dataset.is_embedded else "here" if folder else absent
         sizes = [f"{dataset.num_clips} clips"] if dataset.num_clips else []
         sizes += [f"{dataset.size_mb:g} MB"] if dataset.size_mb else []
         print(f"{dataset.name:<13} {state:<10} {dataset.description}" + (f" ({', '.join(sizes)})" if sizes else ""))
@@ -46,9 +46,8 @@ def data_check(names: Names = ()) -> None:
             print(f"{name:<13} missing    put into {dataset.folder}/: {dataset.howto}")
             continue
         clips = f"{found.num_clips} clips" if found.num_clips >= 0 else "no clips"
-        print(
-            f"{name:<13} {'embedded' if dataset.is_embedded else 'found':<10} {clips}{_checksums(found, dataset.files())}"
-        )
+        state = "embedded" if dataset.is_embedded else "found"
+        print(f"{name:<13} {state:<10} {clips}{_checksums(found, dataset.files())}")
         if found.different:
             failed.append(name)
     if failed:
@@ -78,6 +77,8 @@ def _checksums(found: Check, files: Sequence[KnownFile]) -> str:
 
 COMMANDS: dict[str, Any] = {
     "data": {"list": data_list, "check": data_check, "fetch": data_fetch},
+    "run": run,
+    "report": report,
 }
 
 

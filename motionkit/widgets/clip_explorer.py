@@ -156,6 +156,7 @@ class ClipExplorer(widgets.VBox):
             control.observe(lambda _: self.redraw(), "value")
         self.player.observe(self._follow_player, "shown_s")
         self.redraw()
+        self.redraw()  # the first drawing of a process compiles; the second tells how long one takes
 
     @property
     def _shown(self) -> MotionClip:

@@ -1,0 +1,97 @@
+"""What ``motionkit run`` and ``motionkit report`` do. The heavy imports wait until one of them is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+RUNS = Path("runs")  # runs/<profile>/<notebook>.ipynb, in the current folder
+
+
+def run(
+    notebooks: Annotated[tuple[str, ...], tyro.conf.Positional],
+    profile: str = "small",
+    set: tuple[str, ...] = (),
+    out: Path | None = None,
+) -> None:
+    """Run notebooks from start to end and keep them as executed.
+
+    Args:
+        notebooks: names, or their beginnings: 00 01.
+        profile: small (the notebook's own values), laptop or full.
+        set: single parameters as name=value, in place of the profile's.
+        out: folder for the executed notebooks; runs/PROFILE by default.
+    """
+    from motionkit.running.notebooks import NotebookFailed, check_parameters, find_notebook, read_profile, run_notebook
+
+    if not notebooks:
+        raise ValueError("which notebook? For example: motionkit run 00 01 --profile laptop")
+    parameters = parse_settings(set)
+    for name in notebooks:  # everything that can be wrong is found before the first one starts
+        notebook = find_notebook(name)
+        check_parameters(notebook, *read_profile(notebook, profile))
+        check_parameters(notebook, parameters, "--set")
+    failures = []
+    for name in notebooks:
+        try:
+            run_notebook(name, profile=profile, parameters=parameters, out_folder=out or RUNS / profile)
+        except NotebookFailed as failure:
+            failures.append(str(failure))
+    if failures:
+        raise SystemExit("motionkit: " + "\n".join(failures))
+
+
+def report(
+    notebooks: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
+    profile: str = "laptop",
+    runs: Path | None = None,
+    results: tuple[Path, ...] = (),
+    out: Path = Path("report/index.html"),
+) -> None:
+    """Write one HTML file of executed notebooks that needs no network and no Python.
+
+    Args:
+        notebooks: names, or their beginnings; all that were run by default.
+        profile: which runs: those in runs/PROFILE.
+        runs: folder of executed notebooks, in place of runs/PROFILE.
+        results: further folders of finished runs, for the tables against the papers.
+        out: the file to write.
+    """
+    from motionkit.running.report import build_report
+
+    folder = runs or RUNS / profile
+    unfinished = (".failed.ipynb", ".running.ipynb")
+    known = [path for path in sorted(folder.glob("*.ipynb")) if not path.name.endswith(unfinished)]
+    chosen = []
+    for name in notebooks or [path.stem for path in known]:
+        found = [path for path in known if path.stem == name] or [path for path in known if path.stem.startswith(name)]
+        if not found:
+            names = ", ".join(path.stem for path in known) or "none"
+            raise FileNotFoundError(f"no executed notebook {name!r} in {folder}; it holds {names}")
+        chosen += found
+    if not chosen:
+        raise FileNotFoundError(f"no executed notebooks in {folder}; first: motionkit run 00 01 --profile {profile}")
+    path = build_report(list(dict.fromkeys(chosen)), [folder, *results], out)
+    print(f"{path} ({path.stat().st_size / 1e6:.1f} MB): {', '.join(p.stem for p in dict.fromkeys(chosen))}")
+
+
+def parse_settings(settings: tuple[str, ...]) -> dict[str, object]:
+    """``name=value`` pairs, the values read as YAML: numbers, true and false, [lists], null, else text.
+
+    >>> parse_settings(("steps=20", "dataset=cmu", "widths=[8, 16]"))
+    {'steps': 20, 'dataset': 'cmu', 'widths': [8, 16]}
+    """
+    import yaml
+
+    parsed = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name.strip():
+            raise ValueError(f"--set {setting!r}: expected name=value")
+        try:
+            parsed[name.strip()] = yaml.safe_load(value) if value.strip() else ""
+        except yaml.YAMLError as error:
+            raise ValueError(f"--set {setting!r}: the value cannot be read: {error}") from None
+    return parsed
