@@ -186,9 +186,8 @@ class _Run:
         self.metrics = MetricsFile(self.folder, self.done, writes=self.rank == 0)
         self.history.records = self.metrics.records
         recorded = max((r["step"] for r in self.metrics.records if r["split"] == "train"), default=0)
-        self.meter.rows = [
-            row for row in self.meter.rows if row.step >= recorded
-        ]  # a run that ended closed its interval
+        # A run that ended closed its last interval, after the checkpoint perhaps.
+        self.meter.rows = [row for row in self.meter.rows if row.step >= recorded]
         self.progress = Progress(self.config.progress if self.rank == 0 else "off", self.config.num_steps, self.done)
         if self.history.resumed_from is not None:
             self.progress.note(f"continuing from {self.history.checkpoint} (step {self.done})")
@@ -212,6 +211,8 @@ class _Run:
         self._finish_interval()
         self._validate_once()
         self._save_once()
+        if self.interrupts.is_requested:  # too late to stop training, not to stop what would come after it
+            raise KeyboardInterrupt
 
     def _step(self, step: int) -> None:
         buffers = SharedBuffers(self.model, self._mean_over_processes) if self.world > 1 else None

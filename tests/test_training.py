@@ -16,6 +16,7 @@ from torch import nn
 
 from motionkit.fitting import checkpoints, history, surroundings
 from motionkit.fitting.checkpoints import list_checkpoints, read_checkpoint
+from motionkit.fitting.players import make_players
 from motionkit.training import History, TrainConfig, TrainingDiverged, TrainingInterrupted, fit, load_weights
 
 QUIET = {"device": "cpu", "progress": "off"}
@@ -412,14 +413,15 @@ def default_interrupts():
     signal.signal(signal.SIGINT, before)
 
 
-def test_interrupt_waits_for_the_step(tmp_path, default_interrupts):
+@pytest.mark.parametrize("num_steps", [9, 5])  # in the middle, in the last step
+def test_interrupt_waits_for_the_step(num_steps, tmp_path, default_interrupts):
     class Pressed(Autoencoder):
         def loss(self, batch, step):
             if step == 4:
                 signal.raise_signal(signal.SIGINT)
             return super().loss(batch, step)
 
-    model, config = make(Pressed), TrainConfig(num_steps=9, ema_decay=0.9, **QUIET)
+    model, config = make(Pressed), TrainConfig(num_steps=num_steps, ema_decay=0.9, **QUIET)
     with pytest.raises(TrainingInterrupted) as caught:
         fit(model, batches, config, checkpoint_dir=tmp_path)
     result = caught.value.history
@@ -604,7 +606,7 @@ def test_players_must_be_the_same_in_all_micro_batches():
         (lambda m: {"a": m.frozen.parameters()}, "'a' has no parameter to train"),
         (
             lambda m: {"generator": m.discriminator[0].parameters(), "discriminator": m.generator.parameters()},
-            "reaches no",
+            "'loss/discriminator' reaches no parameter of player 'discriminator': 'generator.weight'",
         ),
         (lambda m: {"a": m.generator.parameters()}, "player_lr names 'critic'; the players are a"),
     ],
@@ -614,7 +616,7 @@ def test_wrong_players_are_named(players, message):
     model.players = lambda: players(model)
     lr = {"critic": 1e-3} if "critic" in message else {}
     with pytest.raises(ValueError, match=message):
-        fit(model, batches, TrainConfig(num_steps=1, player_lr=lr, **QUIET))
+        fit(model, batches, TrainConfig(num_steps=2, player_lr=lr, **QUIET))
 
 
 def test_cuda_is_refused_where_there_is_none():
@@ -751,6 +753,33 @@ def test_progress_lines_bar_and_silence(capfd, monkeypatch):
 
 
 # Several processes
+
+
+def test_only_buffers_a_step_changed_are_averaged():
+    model = make(Autoencoder)
+    model.register_buffer("constant", torch.tensor(0.1))
+    seen = []
+
+    def mean_with_a_process_of_zeros(values):
+        seen.append(values.numel())
+        return values / 2
+
+    shared = surroundings.SharedBuffers(model, mean_with_a_process_of_zeros)
+    model.net[1].running_mean.add_(4.0)
+    shared.average_changed()
+    assert seen == [8]
+    assert torch.equal(model.net[1].running_mean, torch.full((8,), 2.0))
+    assert torch.equal(model.constant, torch.tensor(0.1))
+    assert torch.equal(model.net[1].running_var, torch.ones(8))
+
+
+def test_missing_gradients_count_as_zero_beside_another_process():
+    model = make(Autoencoder)
+    (player,) = make_players(model, TrainConfig(num_steps=1))
+    model.net[3].bias.grad = torch.ones(6)
+    player.sum_over_processes(lambda flat: flat + 1)
+    assert torch.equal(model.net[3].bias.grad, torch.full((6,), 2.0))
+    assert all(torch.equal(p.grad, torch.ones_like(p)) for name, p in model.named_parameters() if name != "net.3.bias")
 
 
 SCRIPT = """
