@@ -179,6 +179,13 @@ class TestSSIM:
         assert score.dtype == torch.float32
         torch.testing.assert_close(score, ssim(output.float(), target.float()))
 
+    def test_automatic_mixed_precision_does_not_reach_it(self):
+        target = textured(2, 32, 32, dtype=torch.float32)
+        output = stained(target)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            inside = ssim(output, target)
+        assert torch.equal(inside, ssim(output, target))
+
     def test_arguments_stay_as_they_are(self):
         target = textured(9, 128, 128)
         output = stained(target)

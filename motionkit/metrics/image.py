@@ -30,6 +30,7 @@ PSNR_MAX_DB = 100.0
 
 _TILE = 32  # outputs per tile of the banded blur
 _PIXELS_PER_CHUNK = 1 << 16  # four float32 maps of so many pixels stay in a core's second-level cache
+_PIXELS_PER_CHUNK_GPU = 1 << 23  # 64 MiB a map
 
 
 def ssim(
@@ -175,10 +176,12 @@ def _similarity_chunks(output: Tensor, target: Tensor, border: Border):
     if min(height, width) < SSIM_WINDOW:
         raise ValueError(f"SSIM needs frames of {SSIM_WINDOW} x {SSIM_WINDOW} px or more, got {height} x {width}")
     dtype = torch.promote_types(torch.promote_types(output.dtype, target.dtype), torch.float32)
-    x, y = (video.reshape(-1, height, width).to(dtype) for video in (output, target))
+    on_gpu = output.device.type == "cuda"
+    exact = torch.float64 if on_gpu else dtype  # float32 products on a GPU may be TF32: far too coarse for variances
+    x, y = (video.reshape(-1, height, width).to(exact) for video in (output, target))
     rows, columns = (_tiles_like(size, border, x) for size in (height, width))
     c1, c2 = x.new_tensor(SSIM_C1), x.new_tensor(SSIM_C2)
-    size = max(1, _PIXELS_PER_CHUNK // (height * width)) if x.device.type == "cpu" else max(1, len(x))
+    size = max(1, (_PIXELS_PER_CHUNK_GPU if on_gpu else _PIXELS_PER_CHUNK) // (height * width))
     for a, b in zip(x.split(size), y.split(size), strict=True):
         level = (a.mean((-2, -1), keepdim=True) + b.mean((-2, -1), keepdim=True)).detach() / 2
         a, b = a - level, b - level
@@ -190,16 +193,17 @@ def _similarity_chunks(output: Tensor, target: Tensor, border: Border):
         a, b = a + level, b + level
         luminance = torch.addcmul(c1, a, b, value=2)
         energy = torch.addcmul(torch.addcmul(c1, a, a), b, b)
-        yield covariance * luminance / (variances * energy)
+        yield (covariance * luminance / (variances * energy)).to(dtype)
 
 
 def _blur(maps: Tensor, rows: list, columns: list) -> Tensor:
     """(4, n, H, W) -> (4, n, H', W'): a banded matrix product along each axis, tile by tile to skip its zeros."""
     count, size, height, width = maps.shape
     flat = maps.view(-1, width)
-    flat = torch.cat([flat[:, low:high] @ tile.T for low, high, tile in columns], 1)
-    images = flat.view(count * size, height, flat.shape[-1])
-    images = torch.cat([tile.expand(len(images), -1, -1).bmm(images[:, low:high]) for low, high, tile in rows], 1)
+    with torch.autocast(maps.device.type, enabled=False):
+        flat = torch.cat([flat[:, low:high] @ tile.T for low, high, tile in columns], 1)
+        images = flat.view(count * size, height, flat.shape[-1])
+        images = torch.cat([tile.expand(len(images), -1, -1).bmm(images[:, low:high]) for low, high, tile in rows], 1)
     return images.view(count, size, *images.shape[-2:])
 
 
