@@ -512,4 +512,11 @@ def _planes(target: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.empty(shape, dtype=dtype, device=device)
+    """New memory. On the CPU it comes from numpy, which asks the system for huge pages: fresh memory is written several
+    times faster. Aligned to cache lines."""
+    size = math.prod(shape)
+    if dtype != torch.float32 or device.type != "cpu" or size < 2**20:
+        return torch.empty(shape, dtype=dtype, device=device)
+    memory = np.empty(size + 16, dtype=np.float32)
+    aligned = -memory.ctypes.data % 64 // 4
+    return torch.from_numpy(memory[aligned : aligned + size]).view(shape)
