@@ -85,10 +85,19 @@ def undeclared(modules: set[str], allowed: set[str]) -> set[str]:
     return {m for m in modules if not {canonicalize_name(d) for d in providers().get(m, [m])} & allowed}
 
 
+# What stages and single modules may import at once, beyond what comes with the package itself.
+EXTRAS_OF = {
+    "plotting": ["notebooks"],
+    "widgets": ["notebooks"],
+    "running": ["notebooks"],
+    "representation/heatmap_kernels.py": ["fast"],
+}
+
+
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_imports_are_declared(path):
-    stage = path.relative_to(PACKAGE).parts[0]
-    extras = ("notebooks",) if stage in ("plotting", "widgets", "running") else ()
+    name = path.relative_to(PACKAGE).as_posix()
+    extras = [extra for part in (name, name.split("/")[0]) for extra in EXTRAS_OF.get(part, [])]
     tree = ast.parse(path.read_text(encoding="utf-8"))
     at_import, ever = packages(tree.body), packages(list(ast.walk(tree)))
     assert not undeclared(at_import, declared(*extras)), "declare it, or import it inside the function"
