@@ -54,12 +54,15 @@ def data_check(names: Names = ()) -> None:
         raise ValueError(f"not as they should be: {', '.join(failed)}")
 
 
-def data_fetch(names: Names) -> None:
+def data_fetch(names: Names = ()) -> None:
     """Download data sets whose license allows it, each file checked.
 
     Args:
-        names: data sets to fetch.
+        names: data sets to fetch, at least one.
     """
+    if not names:
+        can = ", ".join(name for name, dataset in CATALOGUE.items() if dataset.address)
+        raise ValueError(f"name the data sets to fetch. These can be fetched: {can}")
     for name in names:
         dataset = find_dataset(name)
         print(f"{name}: {dataset.fetch()} ({dataset.license})")

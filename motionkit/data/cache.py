@@ -50,13 +50,16 @@ def cached_clips(label: str, sources: Iterable[Path], parse: Callable[[], Sequen
     entry = cache_folder() / "clips" / f"{label}-{key}"
     try:
         return _load(entry)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
         clips = list(parse())  # absent or damaged
+    if not clips:
+        return clips
     try:
         _save(entry, clips)
         for stale in entry.parent.glob(f"{label}-{'[0-9a-f]' * len(key)}.*"):
             if stale.stem != entry.name:
                 stale.unlink(missing_ok=True)
+        return _load(entry)  # the first run gets what all later runs get
     except OSError as error:
         warnings.warn(f"clips are not cached: {error}", stacklevel=2)
     return clips
@@ -107,36 +110,37 @@ def _save(entry: Path, clips: Sequence[MotionClip]) -> None:
                 record[key] = [place, *array.shape]
                 place += array.size
         records.append(record)
-    numbers = np.concatenate(arrays) if arrays else np.zeros(0, dtype=np.float32)
-    content = {
-        "crc32": zlib.crc32(numbers),
-        "skeletons": [asdict(skeleton) for skeleton in skeletons],
-        "clips": records,
-    }
+    numbers = np.concatenate(arrays)
+    labels = {"skeletons": [asdict(skeleton) for skeleton in skeletons], "clips": records}
     entry.parent.mkdir(parents=True, exist_ok=True)
     with _moved_into_place(entry.with_suffix(".npy")) as file:
         np.save(file, numbers)
     with _moved_into_place(entry.with_suffix(".json")) as file:
-        file.write(json.dumps(content).encode())
+        file.write(json.dumps({"labels": labels, "checksum": _checksum(labels, numbers)}).encode())
 
 
 def _load(entry: Path) -> list[MotionClip]:
     content = json.loads(entry.with_suffix(".json").read_bytes())
     numbers = np.load(entry.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
-    if numbers.dtype != np.float32 or numbers.ndim != 1 or zlib.crc32(numbers) != content["crc32"]:
+    labels = content["labels"]
+    if content["checksum"] != _checksum(labels, numbers):
         raise ValueError(f"{entry}: damaged")
-    skeletons = [_skeleton(values) for values in content["skeletons"]]
+    skeletons = [_skeleton(values) for values in labels["skeletons"]]
 
     def view(place: list[int] | None) -> np.ndarray | None:
         return None if place is None else numbers[place[0] :][: int(np.prod(place[1:]))].reshape(place[1:])
 
     clips = []
-    for record in content["clips"]:
+    for record in labels["clips"]:
         record["skeleton"] = skeletons[record["skeleton"]]
         record["captions"] = tuple(record["captions"])
         record["positions"], record["confidence"] = view(record["positions"]), view(record.get("confidence"))
         clips.append(MotionClip(**record))
     return clips
+
+
+def _checksum(labels: dict, numbers: np.ndarray) -> int:
+    return zlib.crc32(numbers, zlib.crc32(json.dumps(labels, sort_keys=True).encode()))
 
 
 def _skeleton(values: dict) -> Skeleton:
