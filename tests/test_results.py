@@ -127,8 +127,8 @@ class TestRows:
 
     def test_table_types(self, record):
         table = results_table([result_row(record, "III", ROW, "SSIM", 1)])
-        assert {name: str(kind) for name, kind in table.dtypes.items()} == COLUMNS
-        assert {name: str(kind) for name, kind in results_table([]).dtypes.items()} == COLUMNS
+        kinds = {name: pd.Series(dtype=kind).dtype for name, kind in COLUMNS.items()}
+        assert table.dtypes.to_dict() == results_table([]).dtypes.to_dict() == kinds
 
     def test_misspelt_columns_are_named(self, record):
         row = result_row(record, "III", ROW, "SSIM", 1)
