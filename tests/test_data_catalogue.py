@@ -95,12 +95,14 @@ def test_cache_round_trip(tmp_path):
     assert fingerprint(CLIPS) == fingerprint(first) == fingerprint(second)
     for clip, original in zip(second, CLIPS, strict=True):
         np.testing.assert_array_equal(clip.positions, original.positions)
-        assert not clip.positions.flags.writeable
+        clip.positions[:] = -1  # stays in memory
         for key in ("name", "subject", "action", "captions", "source", "fps", "skeleton"):
             assert getattr(clip, key) == getattr(original, key)
     np.testing.assert_array_equal(second[1].confidence, CLIPS[1].confidence)
     assert second[0].confidence is None
     assert second[0].skeleton is SMPL_24  # the named layout, not a copy
+    assert fingerprint(cached_clips("set", [source], parse)) == fingerprint(CLIPS)
+    assert parse.calls == 1
     assert [name.rpartition(".")[2] for name in entries()] == ["json", "npy"]
 
 

@@ -43,7 +43,8 @@ def cached_clips(label: str, sources: Iterable[Path], parse: Callable[[], Sequen
     """What ``parse()`` gives, from the cache if an entry for exactly these source files and this code is there.
 
     label: starts the entry's file names; a new entry removes older ones of the same label.
-    sources: all files that ``parse`` reads. The positions of clips from the cache are read-only memory maps.
+    sources: all files that ``parse`` reads.
+    The clips' arrays are memory maps, copied on writing: what is written to them stays in memory.
     A cache folder that cannot be written is a warning, not an error.
     """
     key = _key(sources)
@@ -121,7 +122,7 @@ def _save(entry: Path, clips: Sequence[MotionClip]) -> None:
 
 def _load(entry: Path) -> list[MotionClip]:
     content = json.loads(entry.with_suffix(".json").read_bytes())
-    numbers = np.load(entry.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+    numbers = np.load(entry.with_suffix(".npy"), mmap_mode="c", allow_pickle=False)
     labels = content["labels"]
     if content["checksum"] != _checksum(labels, numbers):
         raise ValueError(f"{entry}: damaged")

@@ -109,7 +109,7 @@ class DataSet:
         )
 
     def load(self) -> list[MotionClip]:
-        """All its clips, read-only memory maps from the second time on; fetched first where that is possible.
+        """All its clips, as memory maps of the clip cache; fetched first where that is possible.
 
         Raises ``FileNotFoundError`` saying what to put where, ``ValueError`` naming a broken file.
         """
