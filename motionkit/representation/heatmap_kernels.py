@@ -6,12 +6,15 @@ may draw different batches at once. They compile once, at their first use (a few
 cache beside this file.
 
 Pixels come in runs of 16, whose length the compiler knows: each becomes a handful of vector instructions, without the
-remainder loop in which a row of ten pixels would spend its time. Runs may overlap; the maximum does not mind.
+remainder loop in which a row of ten pixels would spend its time. Runs may overlap; the maximum does not mind. Indices
+are unsigned because numba tests signed ones for "from the end", pixel by pixel. ``no_type_check`` keeps the shape
+checks of the tests out: they cannot be compiled.
 """
 
 from __future__ import annotations
 
 import math
+from typing import no_type_check
 
 import numpy as np
 from llvmlite import ir
@@ -39,6 +42,7 @@ _FAST = {"contract", "nsz"}  # fused multiply-add, but no reordering: values do 
 
 
 @intrinsic
+@no_type_check
 def _float_of_bits(context, bits):
     """The float32 whose bits are those of an int32."""
 
@@ -49,6 +53,7 @@ def _float_of_bits(context, bits):
 
 
 @njit(inline="always", fastmath=_FAST)
+@no_type_check
 def _exp2(y):
     """2^y in float32 for -126 <= y <= 127, to 2 units in the last place."""
     whole = np.floor(y + _HALF)
@@ -58,6 +63,7 @@ def _exp2(y):
 
 
 @njit(inline="always", fastmath=_FAST)
+@no_type_check
 def _interval(low, high, length):
     """First and last pixel of [low, high] within 0..length-1; last < first if there is none."""
     first = max(0.0, math.ceil(low))
@@ -66,6 +72,7 @@ def _interval(low, high, length):
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
+@no_type_check
 def draw_keypoints(points, peaks, flat, starts, height, width, sigma, radius, merge):
     """Gaussians: points (N, J, 2) and peaks (N, J) into starts (N, J), or (N, 1) with ``merge``."""
     falloff, limit = np.float32(-0.5 / (math.log(2.0) * sigma * sigma)), np.float32(radius * radius)
@@ -96,12 +103,14 @@ def draw_keypoints(points, peaks, flat, starts, height, width, sigma, radius, me
 
 
 @njit(fastmath=_FAST)
+@no_type_check
 def _clear(flat, start, length):
     for i in range(np.uint64(start), np.uint64(start + length)):
         flat[i] = _ZERO
 
 
 @njit(fastmath=_FAST)
+@no_type_check
 def _bell(values, length, offset, falloff, limit, peak):
     """A 1D Gaussian from ``offset`` on, 0 beyond the limit; ``length`` is a multiple of RUN."""
     for start in range(0, length, RUN):
@@ -113,6 +122,7 @@ def _bell(values, length, offset, falloff, limit, peak):
 
 
 @njit(fastmath=_FAST)
+@no_type_check
 def _stamp(flat, start, across, offset, count, level, merge):
     """Write one run of a keypoint's row, over what is there with ``merge``."""
     first, second = np.uint64(start), np.uint64(offset)
@@ -126,6 +136,7 @@ def _stamp(flat, start, across, offset, count, level, merge):
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
+@no_type_check
 def draw_limbs(points, peaks, limbs, flat, starts, height, width, sigma, radius, merge):
     """Segments: points (N, J, 2) and peaks (N, J) into starts (N, L), or (N, 1) with ``merge``."""
     falloff = np.float32(-0.5 / (math.log(2.0) * sigma * sigma))
@@ -144,6 +155,7 @@ def draw_limbs(points, peaks, limbs, flat, starts, height, width, sigma, radius,
 
 
 @njit(fastmath=_FAST)
+@no_type_check
 def _stroke(flat, start, height, width, ends, peak, falloff, radius):
     """Draw one segment over what is there. Geometry of a row in float64, of the pixels in a run in float32."""
     ax, ay, bx, by = np.float64(ends[0]), np.float64(ends[1]), np.float64(ends[2]), np.float64(ends[3])
@@ -168,6 +180,7 @@ def _stroke(flat, start, height, width, ends, peak, falloff, radius):
 
 
 @njit(fastmath=_FAST)
+@no_type_check
 def _brush(flat, start, count, along, off, step_along, step_off, half, limit, falloff, peak):
     """Draw one run of pixels; its length is a constant to the compiler unless the whole picture is narrower."""
     first = np.uint64(start)
@@ -182,6 +195,7 @@ def _brush(flat, start, count, along, off, step_along, step_off, half, limit, fa
 
 
 @njit(inline="always", fastmath=_FAST)
+@no_type_check
 def _value(along, off, step_along, step_off, k, half, limit, falloff, peak):
     """The limb's value at the k-th pixel of a run."""
     s, d = along + np.float32(k) * step_along, off + np.float32(k) * step_off
@@ -193,6 +207,7 @@ def _value(along, off, step_along, step_off, k, half, limit, falloff, peak):
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
+@no_type_check
 def draw_limb_projections(points, peaks, limbs, flat, starts, size, sigma, radius, on_grid):
     """Merged segments seen along x, y, z: points (N, J, 3) and peaks (N, J) into starts (N, 3)."""
     falloff = np.float32(-0.5 / (math.log(2.0) * sigma * sigma))
@@ -214,6 +229,7 @@ def draw_limb_projections(points, peaks, limbs, flat, starts, size, sigma, radiu
 
 
 @njit(fastmath=_FAST)
+@no_type_check
 def _stroke_layers(flat, start, size, ends, depths, peak, falloff, radius):
     """As ``_stroke``, with the distance to the segment in space from the nearer one of the two layers around its
     depth."""
@@ -261,6 +277,7 @@ def _stroke_layers(flat, start, size, ends, depths, peak, falloff, radius):
 
 
 @njit(inline="always", fastmath=_FAST)
+@no_type_check
 def _layer_value(s, d, line, limit, falloff, peak):
     """A limb's value on the nearer one of two layers, at ``s`` along and ``d`` off its projection."""
     half_flat, half, level, steep, climb, middle, top_layer = line
@@ -275,6 +292,7 @@ def _layer_value(s, d, line, limit, falloff, peak):
 
 
 @njit(inline="always", fastmath=_FAST)
+@no_type_check
 def _apart(s, z, half, level, steep):
     """Squared distance, in the vertical plane of a segment through the origin, from (s, z) to it."""
     at = _within(s * level + z * steep, -half, half)
@@ -283,6 +301,7 @@ def _apart(s, z, half, level, steep):
 
 
 @njit(inline="always", fastmath=_FAST)
+@no_type_check
 def _within(value, low, high):
     value = value if value > low else low
     return value if value < high else high

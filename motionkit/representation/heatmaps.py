@@ -508,7 +508,8 @@ def _planes(target: Tensor) -> tuple[np.ndarray, np.ndarray]:
         if target.numel()
         else 0
     )
-    return target.as_strided((span,), (1,)).numpy(), starts.reshape(-1, target.shape[-3])
+    pictures = math.prod(target.shape[:-3]), target.shape[-3]
+    return target.as_strided((span,), (1,)).numpy(), starts.reshape(pictures)
 
 
 def _empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
