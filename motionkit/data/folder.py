@@ -40,6 +40,8 @@ def read_folder(folder: str | Path, *, unit_m: float | None = None) -> list[Moti
     unit_m: metres in one unit of the BVH files, which do not say it; by default the unit out of metre, centimetre,
     millimetre, inch and CMU's that makes each body's extent closest to 1.7 m.
 
+    All frames are kept: the T-pose that CMU's BVH files begin with is left out only in the data set ``"cmu"``.
+
     A clip is named after its file's path below the folder. Its subject is what a trial's name starts with
     (``07_01.bvh`` -> ``07``), else the subfolder the file is in, else empty.
 
