@@ -16,8 +16,9 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import TextIOBase
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import nbformat
 import yaml
@@ -239,7 +240,7 @@ def _read(notebook: Path) -> nbformat.NotebookNode:
 class Progress:
     """Prints where a run stands: the cell, its heading, what the cell prints, and how long it took."""
 
-    def __init__(self, out: TextIO | None = None, every_s: float = 15.0) -> None:
+    def __init__(self, out: TextIOBase | None = None, every_s: float = 15.0) -> None:
         self.out = sys.stderr if out is None else out
         self.every_s = every_s  # how often a progress bar is repeated where lines cannot be rewritten
         self.where = "start"

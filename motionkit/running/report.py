@@ -208,10 +208,12 @@ def _comparison_html(comparison: pd.DataFrame) -> str:
 
 
 def _comparison_table(comparison: pd.DataFrame) -> str:
-    decimals, notes = comparison.attrs.get("decimals", {}), {}
+    notes: dict[str, int] = {}
+    numbers = comparison.groupby("column")[["paper", "ours"]]
+    decimals = {column: max(map(_decimals, values.to_numpy().ravel())) for column, values in numbers}
 
     def number(value: float, column: str, sign: str = "") -> str:
-        return "–" if math.isnan(value) else f"{value:{sign}.{decimals.get(column, 4)}f}".replace("-", "−")
+        return "–" if math.isnan(value) else f"{value:{sign}.{decimals[column]}f}".replace("-", "−")
 
     lines, above = [], None
     for line in comparison.to_dict("records"):
@@ -234,6 +236,11 @@ def _comparison_table(comparison: pd.DataFrame) -> str:
     table = f'<table class="comparison"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
     below = "".join(f'<p class="note"><sup>{k}</sup> {html.escape(note)}</p>' for note, k in notes.items())
     return f'<div class="scroll">{table}</div>{below}'
+
+
+def _decimals(value: float) -> int:
+    """Decimals of a number that is rounded already (as those of ``compare`` are)."""
+    return 0 if math.isnan(value) else len(f"{value:.8f}".rstrip("0").partition(".")[2])
 
 
 # ---- one notebook ----------------------------------------------------------------------------------------------------
