@@ -7,6 +7,7 @@ table (``published``); rows and columns of our own, baselines for instance, may 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import io
 import json
 import math
@@ -15,7 +16,7 @@ import platform
 import subprocess
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata, resources
@@ -137,6 +138,20 @@ def code_version() -> str:
     except (OSError, subprocess.CalledProcessError):
         return f"version {metadata.version('motionkit')}"
     return commit.stdout.strip() + ("+" if edited else "")
+
+
+def run_id(*parts) -> str:
+    """A short name for what a result depends on: configs (dataclasses), numbers, texts; and this code's version.
+
+    Equal parts give equal names, on any machine; use it for folders of checkpoints, so that a changed setting starts
+    anew and an unchanged one continues.
+
+    >>> run_id("model", {"lr": 0.1}) == run_id("model", {"lr": 0.1}) != run_id("model", {"lr": 0.2})
+    True
+    """
+    plain = [asdict(part) if is_dataclass(part) else part for part in parts]
+    text = json.dumps([code_version(), *plain], sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def result_row(record: RunRecord, table: str, row: str, column: str, values: float | Sequence | np.ndarray) -> dict:

@@ -16,13 +16,13 @@ import pytest
 from motionkit.data import dataset as dataset_module
 from motionkit.data.bvh import CMU_UNIT_M, write_bvh
 from motionkit.data.cache import cache_folder, cached_clips, fingerprint
-from motionkit.data.catalogue import CATALOGUE, dataset_folder, find_dataset, load_dataset
+from motionkit.data.catalogue import CATALOGUE, dataset_folder, find_dataset, load_dataset, split_dataset
 from motionkit.data.clip import MotionClip
 from motionkit.data.cmu import read_cmu_index
 from motionkit.data.dataset import DataSet, KnownFile
 from motionkit.data.folder import likely_unit_m, read_folder
 from motionkit.data.sample.cmu import load_sample
-from motionkit.data.skeleton import COCO_17, SMPL_24, SMPLH_52, Skeleton
+from motionkit.data.skeleton import BANDAI_NAMCO_21, COCO_17, SMPL_24, SMPLH_52, Skeleton
 
 
 @pytest.fixture(autouse=True)
@@ -239,7 +239,7 @@ def test_default_is_sample_and_synthetic():
 def test_embedded_data_are_as_announced(name):
     clips = load_dataset(name)
     assert len(clips) == CATALOGUE[name].num_clips
-    assert set(CATALOGUE[name].held_out) < {clip.subject for clip in clips}
+    assert set(CATALOGUE[name].held_out) < {clip.subject for clip in clips} | {clip.name for clip in clips}
     assert CATALOGUE[name].check() == dataset_module.Check(None, len(clips))
 
 
@@ -552,3 +552,46 @@ def test_real_cmu_amc(data_folder, empty_root):
     found = CATALOGUE["cmu_amc"].check()
     assert (found.good, found.different, found.num_clips) == (2, (), 1)
     assert len(found.missing) == len(CATALOGUE["cmu_amc"].files()) - 2
+
+
+def test_real_folders_as_own_folders(data_folder):
+    for folder, count in (("panoptic/160906_band1", 3), ("bandai_namco/bvh", 8)):
+        if not (data_folder / folder).is_dir():
+            pytest.skip(f"{data_folder / folder} is missing")
+        clips = load_dataset(data_folder / folder)
+        assert len(clips) == count
+        assert all(0.7 < np.ptp(clip.positions[0, :, 1]) < 2 for clip in clips)  # metres, whatever the file's unit
+
+
+def test_real_bandai_namco_bvh(data_folder, empty_root):
+    """Who has the source's BVH files instead of the positions file gets the same joints."""
+    source = data_folder / "bandai_namco" / "bvh" / "dataset-1_walk_normal_001.bvh"
+    if not source.is_file():
+        pytest.skip(f"{source} is missing")
+    (empty_root / "bandai_namco").mkdir()
+    shutil.copy(source, empty_root / "bandai_namco")
+    (clip,) = load_dataset("bandai_namco")
+    assert (clip.name, clip.action) == ("bandai_namco/dataset-1_walk_normal_001", "walk")
+    assert clip.captions == ("walk, normal",)
+    assert clip.skeleton is BANDAI_NAMCO_21
+    assert 1.2 < clip.positions[:, BANDAI_NAMCO_21.index("Head"), 1].mean() < 1.5
+
+
+def test_named_split_holds_out_subjects_and_clips():
+    clips = [ramp(subject="synthetic/01", name="a"), ramp(subject="synthetic/08", name="b")]
+    clips += [ramp(subject="cmu/01", name="cmu/01_01"), ramp(subject="cmu/01", name="cmu/01_03")]
+    train, test = split_dataset("default", clips)
+    assert [clip.name for clip in test] == ["b", "cmu/01_01"]
+    assert [clip.name for clip in train] == ["a", "cmu/01_03"]
+
+
+def test_split_without_names_keeps_persons_apart():
+    clips = [ramp(subject=f"person {n % 5}", name=str(n)) for n in range(15)]
+    train, test = split_dataset("bandai_namco", clips)
+    assert {clip.subject for clip in train}.isdisjoint(clip.subject for clip in test)
+    assert len(train) + len(test) == 15
+
+
+def test_split_that_leaves_nothing_is_refused():
+    with pytest.raises(ValueError, match="leaves one part empty"):
+        split_dataset("cmu", [ramp(subject="07")])

@@ -18,6 +18,7 @@ from motionkit.data.windows import (
     sample_segments,
     split_by_clip,
     split_by_subject,
+    thin,
 )
 
 STICK = Skeleton("stick", ("foot", "head"), (-1, 0), ((0, 1),))
@@ -173,6 +174,18 @@ def test_unobserved_joints_bend_nothing_and_lower_confidence():
 
 
 # --- splitting
+
+
+def test_thin_keeps_first_and_last_and_what_belongs_together():
+    windows = cut_windows([ramp(50, confidence=np.ones((50, 2))), ramp(50, number=1)], length=5, stride=1)
+    few = thin(windows, 7)
+    assert len(few) == len(few.clip_index) == len(few.start) == len(few.confidence) == 7
+    assert [int(few.start[0]), int(few.clip_index[0])] == [0, 0]
+    assert [int(few.start[-1]), int(few.clip_index[-1])] == [45, 1]
+    assert torch.equal(few.positions[:, 0, 0, 0], few.start.float())
+    assert thin(windows, 1000) is windows
+    with pytest.raises(ValueError, match="got 0"):
+        thin(windows, 0)
 
 
 def people(count: int) -> list[MotionClip]:

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from motionkit.metrics.image import l1, psnr, ssim, ssim_foreground, tstd_code
-from motionkit.metrics.reconstruction import SCORES, reconstruction_scores
+from motionkit.metrics.reconstruction import SCORES, reconstruction_scores, tokenizer_scores
+from motionkit.models.autoencoder import Reconstruction
 
 
 def batches(channels: int, sizes=(2, 1)):
@@ -59,3 +60,26 @@ def test_empty_frames_do_not_count_for_the_foreground():
     target[:, :, 1:, 4, 4] = 0
     scores = reconstruction_scores(lambda _, target: target, [{"input": target, "target": target}])
     assert scores["SSIM foreground"].item() == pytest.approx(1)
+
+
+class Halver:
+    """Draws half of its input; its token is the batch size, its quantizer's loss too, if it has one."""
+
+    def __init__(self, has_q_loss: bool) -> None:
+        self.has_q_loss = has_q_loss
+
+    def reconstruct(self, clips):
+        size = float(len(clips))
+        return Reconstruction(
+            clips / 2, torch.full((len(clips), 1, 1, 1), len(clips)), torch.tensor(size) if self.has_q_loss else None
+        )
+
+
+def test_tokenizer_scores_collect_tokens_and_quantizer_loss():
+    scores, tokens = tokenizer_scores(Halver(True), batches(1))
+    assert tokens.flatten().tolist() == [2, 2, 1]
+    assert scores["Q-Loss"].tolist() == [2, 2, 1]
+    expected = reconstruction_scores(lambda video, _: video / 2, batches(1))
+    for name in SCORES:
+        torch.testing.assert_close(scores[name], expected[name])
+    assert set(tokenizer_scores(Halver(False), batches(1))[0]) == set(SCORES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from motionkit.data.folder import motion_files, read_folder
 from motionkit.data.panoptic import POSE_FOLDER, read_panoptic
 from motionkit.data.sample.cmu import load_sample
 from motionkit.data.skeleton import BANDAI_NAMCO_21
+from motionkit.data.synthetic import generate_dataset
+from motionkit.data.windows import default_split
 
 
 def load_dataset(
@@ -33,6 +35,9 @@ def load_dataset(
     name_or_folder: a name of ``CATALOGUE``, else the path of a folder (see ``motionkit.data.folder.read_folder``).
     subjects, actions: keep only these.
     max_clips: keep at most so many, evenly spread over the data set's order.
+
+    >>> [clip.name for clip in load_dataset("sample")]
+    ['cmu/01_01', 'cmu/01_03']
 
     Raises ``ValueError`` naming the nearest valid name, subject or action, or a broken file; ``FileNotFoundError``
     saying which files to put where.
@@ -54,6 +59,23 @@ def load_dataset(
             raise ValueError(f"max_clips is {max_clips}, expected at least 1")
         clips = [clips[index] for index in np.linspace(0, len(clips) - 1, max_clips).round().astype(int)]
     return clips
+
+
+def split_dataset(name_or_folder: str | Path, clips: Sequence[MotionClip]) -> tuple[list[MotionClip], list[MotionClip]]:
+    """(training, test) clips as the catalogue splits the data set; where it names no split, ``default_split``.
+
+    Raises ``ValueError`` when one part would be empty, as after a selection by subject.
+    """
+    name = str(name_or_folder)
+    held_out = set(CATALOGUE[name].held_out) if name in CATALOGUE else set()
+    if not held_out:
+        return default_split(clips)
+    is_test = [not held_out.isdisjoint((clip.subject, clip.name)) for clip in clips]
+    if all(is_test) or not any(is_test):
+        there = ", ".join(sorted({clip.subject for clip in clips})[:40])
+        raise ValueError(f"{name}: holding out {', '.join(sorted(held_out))} of {there} leaves one part empty")
+    train = [clip for clip, test in zip(clips, is_test, strict=True) if not test]
+    return train, [clip for clip, test in zip(clips, is_test, strict=True) if test]
 
 
 def find_dataset(name: str) -> DataSet:
@@ -100,9 +122,7 @@ def _read_panoptic_folder(folder: Path) -> list[MotionClip]:
 
 
 def _synthetic() -> list[MotionClip]:
-    from motionkit.data.synthetic import generate_dataset
-
-    return cached_clips("synthetic", [], generate_dataset)
+    return cached_clips("synthetic", [], lambda: generate_dataset(seed=0))
 
 
 def _cmu_bvh_address(path: str) -> str:
@@ -119,6 +139,7 @@ _CMU_LICENSE = "free for research and commercial use; acknowledge mocap.cs.cmu.e
 _CMU_CITATION = (
     "The data used in this project was obtained from mocap.cs.cmu.edu, created with funding from NSF EIA-0196217"
 )
+_SYNTHETIC_TEST = ("synthetic/08", "synthetic/09")
 
 CATALOGUE: dict[str, DataSet] = {
     dataset.name: dataset
@@ -134,11 +155,13 @@ CATALOGUE: dict[str, DataSet] = {
         ),
         DataSet(
             name="synthetic",
-            description="generated walking, running, jumping, waving, boxing and clapping at several frame rates",
+            description="ten generated people walk, run, jump, wave, box and clap, 31 joints, 60 fps",
             source="embedded",
             license="MIT",
             citation="motionkit",
             read=lambda _: _synthetic(),
+            num_clips=120,
+            held_out=_SYNTHETIC_TEST,
         ),
         DataSet(
             name="default",
@@ -147,6 +170,8 @@ CATALOGUE: dict[str, DataSet] = {
             license=f"sample: {_CMU_LICENSE}; synthetic: MIT",
             citation=_CMU_CITATION,
             read=lambda _: [*load_sample(), *_synthetic()],
+            num_clips=122,
+            held_out=(*_SYNTHETIC_TEST, "cmu/01_01"),
         ),
         DataSet(
             name="cmu",

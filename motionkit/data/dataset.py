@@ -65,7 +65,7 @@ class DataSet:
     folder: below ``$MOTIONKIT_DATA``; empty for embedded data.
     patterns: the data set counts as present if a file in ``folder`` matches one of them.
     size_mb, num_clips: expected, of the files that the kit was tested with; 0 if it cannot be known.
-    held_out: subjects of the default test part; empty: none is named, split by clip (``motionkit.data.windows``).
+    held_out: subjects or clips of the default test part; empty: ``motionkit.data.windows.default_split`` decides.
     read: the clips in the data set's folder (of nothing, if embedded); ``None`` if it holds no clips.
     address: the address of one of its files, by path; ``None`` if it may not or cannot be fetched.
     """

@@ -113,6 +113,18 @@ def cut_windows(clips: Sequence[MotionClip], *, length: int, stride: int, fps: f
     )
 
 
+def thin(windows: Windows, max_windows: int) -> Windows:
+    """At most ``max_windows`` of the windows, evenly spread over their order."""
+    if max_windows < 1:
+        raise ValueError(f"max_windows must be at least 1; got {max_windows}")
+    if len(windows) <= max_windows:
+        return windows
+    kept = torch.linspace(0, len(windows) - 1, max_windows, dtype=torch.float64).round().long()
+    confidence = None if windows.confidence is None else windows.confidence[kept]
+    parts = {"positions": windows.positions[kept], "confidence": confidence}
+    return replace(windows, **parts, clip_index=windows.clip_index[kept], start=windows.start[kept])
+
+
 def _check_alike(clips: Sequence[MotionClip], *, same_fps: bool) -> None:
     first = clips[0]
     for clip in clips[1:]:

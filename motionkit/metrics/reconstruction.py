@@ -8,15 +8,24 @@ too: a blank picture alone reaches an SSIM of 0.6 to 0.8 on sparse heatmaps.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from motionkit.metrics.image import l1, psnr, ssim, ssim_foreground, tstd_code, tstd_paper, tstd_temporal
+from motionkit.models.autoencoder import Reconstruction
 
 # Columns of the scores, with the paper's spelling where Table III has the column.
 SCORES = ("SSIM", "PSNR", "L1", "T-Std", "T-Std paper", "T-Std temporal", "SSIM foreground")
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """A model of heatmap video with tokens, such as ``VQGAN`` or ``DVAE``."""
+
+    def reconstruct(self, clips: Tensor) -> Reconstruction: ...
 
 
 @torch.inference_mode()
@@ -42,6 +51,29 @@ def reconstruction_scores(
         for name, values in window_scores(output, target).items():
             scores[name].append(values.cpu())
     return {name: torch.cat(values) for name, values in scores.items()}
+
+
+@torch.inference_mode()
+def tokenizer_scores(
+    model: Tokenizer, batches: Iterable[Mapping[str, Tensor]]
+) -> tuple[dict[str, Float[Tensor, "windows"]], Int[Tensor, "windows t h w"]]:
+    """The scores of a model with tokens, and the tokens: one pass over ``batches``.
+
+    Adds "Q-Loss", the quantizer's loss of the window's batch, where the model has one (the paper: its mean over the
+    test set, one window a batch).
+    """
+    tokens: list[Tensor] = []
+    q_losses: list[Tensor] = []
+
+    def reconstruct(clips: Tensor, _: Tensor) -> Tensor:
+        result = model.reconstruct(clips)
+        tokens.append(result.tokens.cpu())
+        if result.q_loss is not None:
+            q_losses.append(result.q_loss.float().cpu().expand(len(clips)))
+        return result.output
+
+    scores = reconstruction_scores(reconstruct, batches)
+    return scores | ({"Q-Loss": torch.cat(q_losses)} if q_losses else {}), torch.cat(tokens)
 
 
 def window_scores(
