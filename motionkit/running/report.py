@@ -271,7 +271,8 @@ class _Page:
 
     @property
     def profile(self) -> str:
-        return self.notebook.metadata.get("motionkit", {}).get("profile", "") or (self.record and self.record.profile)
+        known = self.notebook.metadata.get("motionkit", {}).get("profile", "")
+        return known or (self.record.profile if self.record else "")
 
     @property
     def duration_s(self) -> float:
@@ -343,7 +344,7 @@ class _Page:
 def _provenance(page: _Page) -> str:
     """The box under a notebook's title: what ran, on what, how long."""
     record, papermill = page.record, page.notebook.metadata.get("papermill", {})
-    facts: dict[str, str] = {"profile": page.profile or ""}
+    facts: dict[str, str] = {"profile": page.profile}
     if record:
         data = record.dataset + (f" ({record.fingerprint[:12]})" if record.fingerprint else "")
         facts |= {"data": data, "seeds": ", ".join(map(str, record.seeds)), "device": record.device,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import io
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import ipywidgets as widgets
 import numpy as np
@@ -18,6 +18,7 @@ from motionkit.plotting.heatmaps import reconstruction_strip, strip_size
 from motionkit.widgets.pictures import Still, colored, is_batch, side_by_side, to_png
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """A model with ``reconstruct(x (B, C, T, H, W))``: an object with ``output`` (B, C', T, H, W) and ``tokens``
     (B, t, h, w)."""
