@@ -240,4 +240,4 @@ def _path(pose: Pose, ahead: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _turn(rotations: Tensor, vectors: Tensor) -> Tensor:
-    return (rotations @ vectors[..., None])[..., 0]
+    return (rotations * vectors[..., None, :]).sum(-1)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch.autograd import forward_ad
 
 from motionkit.data.actions import ACTIONS, STYLES, Manner
 from motionkit.data.body import Body, highest_hips, pose_to_joints
@@ -39,7 +40,9 @@ class SyntheticMotion:
     def velocities(self, times_s: Float[np.ndarray, "frames"]) -> Float[np.ndarray, "frames 31 3"]:
         """Their exact derivatives in m/s, by forward-mode differentiation of the closed form."""
         times = torch.as_tensor(times_s, dtype=torch.float64)
-        return torch.func.jvp(self._joints, (times,), (torch.ones_like(times),))[1].numpy()
+        with forward_ad.dual_level():
+            joints = self._joints(forward_ad.make_dual(times, torch.ones_like(times)))
+            return forward_ad.unpack_dual(joints).tangent.numpy()
 
     def clip(self, duration_s: float, fps: float, **labels: object) -> MotionClip:
         """Sampled at 0, 1/fps, 2/fps, ... before ``duration_s``; at least one frame. ``labels``: fields of the clip."""
@@ -96,8 +99,8 @@ def synthesize(
         phase=draw.uniform(0, 1),
         side=draw.choice([-1.0, 1.0]),
     )
-    # Twelve seconds hold every cycle of every action; this does not depend on duration or frame rate.
-    sampled = ACTIONS[action](torch.arange(0, 12, 1 / 250, dtype=torch.float64), body, manner)
+    # Twelve seconds hold every cycle of every action, so that this depends neither on duration nor on frame rate.
+    sampled = ACTIONS[action](torch.arange(0, 12, 1 / 120, dtype=torch.float64), body, manner)
     return SyntheticMotion(action, style, body, manner, highest_hips(body, sampled))
 
 
