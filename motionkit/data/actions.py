@@ -191,7 +191,7 @@ def walk(t: Tensor, body: Body, manner: Manner) -> Pose:
     return Pose(
         ahead=pace / rate * u + 0.008 * unit * torch.sin(half),
         aside=0.02 * unit * sway,
-        rise=-unit * 0.018 * manner.bounce * torch.cos(half - 2 * _TWO_PI * 0.06),
+        rise=-unit * 0.026 * manner.bounce * torch.cos(half - 2 * _TWO_PI * 0.06),
         pelvis=(-0.1 * torch.cos(turn), 0.04 + 0.3 * manner.lean + 0 * u, 0.04 * torch.cos(turn - _TWO_PI * 0.2)),
         chest=(0.11 * manner.swing * torch.cos(turn), 0.05 + manner.lean + 0 * u, -0.02 * sway),
         head=(0.02 * torch.cos(turn), manner.bow + 0.02 * torch.cos(half), 0 * u),
