@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -238,6 +239,20 @@ def test_out_holds_nothing_of_what_was_there(way):
             call(out=around[..., :20])
             torch.testing.assert_close(around[..., :20], fresh, rtol=0, atol=1e-5)
             assert (around[..., 20:] == 7.0).all()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("merge", [False, True])
+def test_erasing_what_is_shown_equals_drawing_anew(way, merge):
+    batches = [awkward(2, 30) + shift for shift in (0.0, 3.3, -7.1)]
+    batches[1][2, 3] = math.nan
+    with drawn_by(way):
+        out = keypoints_to_heatmaps(batches[0], (30, 33), 1.2, merge=merge)
+        for last, batch in pairwise(batches):
+            keypoints_to_heatmaps(batch, (30, 33), 1.2, merge=merge, out=out, shown=last)
+            assert torch.equal(out, keypoints_to_heatmaps(batch, (30, 33), 1.2, merge=merge))
+        with pytest.raises(ValueError, match=r"\(6, 5, 2\), with no out"):
+            keypoints_to_heatmaps(batches[0], (30, 33), 1.2, shown=batches[0])
 
 
 @pytest.mark.parametrize("way", WAYS)

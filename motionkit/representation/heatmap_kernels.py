@@ -73,17 +73,22 @@ def _interval(low, high, length):
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 @no_type_check
-def draw_keypoints(points, peaks, flat, starts, height, width, sigma, radius, merge):
-    """Gaussians: points (N, J, 2) and peaks (N, J) into starts (N, J), or (N, 1) with ``merge``."""
+def draw_keypoints(points, peaks, shown, flat, starts, height, width, sigma, radius, merge):
+    """Gaussians: points (N, J, 2) and peaks (N, J) into starts (N, J), or (N, 1) with ``merge``.
+
+    shown: the points (N, J, 2) that the pictures show and that are to be erased; (0, J, 2) to clear all.
+    """
     falloff, limit = np.float32(-0.5 / (math.log(2.0) * sigma * sigma)), np.float32(radius * radius)
     across, down = np.empty(width + RUN, np.float32), np.empty(height + RUN, np.float32)
     count = min(RUN, width)
     for n in range(starts.shape[0]):
-        if merge:
+        if merge and len(shown) == 0:
             _clear(flat, starts[n, 0], height * width)
+        for j in range(shown.shape[1] if len(shown) > 0 else 0):
+            _erase(flat, starts[n, 0 if merge else j], shown[n, j, 0], shown[n, j, 1], height, width, radius)
         for j in range(points.shape[1]):
             start = starts[n, 0 if merge else j]
-            if not merge:
+            if not merge and len(shown) == 0:
                 _clear(flat, start, height * width)
             if not peaks[n, j] > 0:
                 continue
@@ -107,6 +112,16 @@ def draw_keypoints(points, peaks, flat, starts, height, width, sigma, radius, me
 def _clear(flat, start, length):
     for i in range(np.uint64(start), np.uint64(start + length)):
         flat[i] = _ZERO
+
+
+@njit(fastmath=_FAST)
+@no_type_check
+def _erase(flat, start, x, y, height, width, radius):
+    cx, cy = np.float64(x), np.float64(y)
+    top, bottom = _interval(cy - radius, cy + radius, height)
+    left, right = _interval(cx - radius, cx + radius, width)
+    for row in range(top, bottom + 1):
+        _clear(flat, start + row * width + left, max(right + 1 - left, 0))
 
 
 @njit(fastmath=_FAST)

@@ -115,6 +115,7 @@ def keypoints_to_heatmaps(
     merge: bool = False,
     video: bool = False,
     out: Float[Tensor, "..."] | None = None,
+    shown: Float[Tensor, "..."] | None = None,
 ) -> Float[Tensor, "... height width"]:
     """Draw keypoints as Gaussians: (*batch, J, 2) pixels to (*batch, J, H, W).
 
@@ -126,6 +127,10 @@ def keypoints_to_heatmaps(
         it, without a copy.
     out: where to write, any earlier content is replaced; it is returned. Not possible while gradients are recorded.
 
+    shown: (*batch, J, 2), the keypoints that ``out`` shows: the last ones drawn into it, with the same sigma and merge,
+        and nothing changed since. Then only their surroundings are erased, not all of ``out``, which in a loop over
+        batches costs a fraction of writing it.
+
     Raises ``ValueError`` naming the offending sizes.
     Source: section III-A, Eq. 1. Differs: the peak may be below 1.
 
@@ -135,6 +140,10 @@ def keypoints_to_heatmaps(
     """
     shape = _picture(size)
     points, strengths, lead = _prepare(keypoints, peaks, 2, sigma_px, shape)
+    if shown is not None and (out is None or shown.shape != keypoints.shape):
+        what = "no out" if out is None else f"keypoints {tuple(keypoints.shape)}"
+        raise ValueError(f"shown is given, {tuple(shown.shape)}, with {what}; expected out and equal shapes")
+    erased = points[:0] if shown is None else _prepare(shown, None, 2, sigma_px, shape)[0]
     return _draw(
         points,
         strengths,
@@ -144,7 +153,15 @@ def keypoints_to_heatmaps(
         out,
         lambda points, strengths: gaussians(points, strengths, shape, sigma_px, merge),
         lambda kernels, points, strengths, flat, starts: kernels.draw_keypoints(
-            points, strengths, flat, starts, *shape, sigma_px, CUTOFF_SIGMAS * sigma_px, merge
+            points,
+            strengths,
+            erased.detach().contiguous().numpy(),
+            flat,
+            starts,
+            *shape,
+            sigma_px,
+            CUTOFF_SIGMAS * sigma_px,
+            merge,
         ),
     )
 
@@ -237,6 +254,7 @@ def joints_to_projections(
         lambda kernels, points, strengths, flat, starts: kernels.draw_keypoints(
             points.reshape(-1, *points.shape[2:]),
             strengths.reshape(-1, strengths.shape[2]),
+            points.reshape(-1, *points.shape[2:])[:0],
             flat,
             starts.reshape(-1, 1),
             size,
