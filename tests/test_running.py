@@ -339,10 +339,8 @@ def test_provenance_and_tables_come_from_the_runs(tmp_path):
     text = build_report([page], [tmp_path / "runs", tmp_path / "empty"], tmp_path / "report.html").read_text()
     for fact in ("sample (abc123)", "none at all", record.device, record.commit, "<dt>seeds</dt><dd>3</dd>"):
         assert fact in text
-    line = re.search(rf"<td>{re.escape(row)}</td><td>SSIM.*?</tr>", text)[0]
-    assert "0.975" in line
-    assert "<b>0.900</b>" in line
-    assert "−0.075" in line
+    line = re.search(rf"<th>{re.escape(row)}</th>.*?</tr>", text)[0]
+    assert re.search(r"<b>0.900</b><small>paper 0.975<sup>1</sup> \(−0.075\)</small>", line)
     assert "blank heatmap" in text
     assert "Against the papers" in text
     assert "Against the papers" not in build_report([page], out=tmp_path / "none.html").read_text()

@@ -70,7 +70,8 @@ def loss_curves(
             if smooth > 1 and len(value) > smooth:
                 axes.plot(step, value, color=color, linewidth=0.7, alpha=0.3)
                 value = rows["value"].rolling(smooth, min_periods=1, center=True).mean().to_numpy()
-            lines += axes.plot(step, value, color=color, linewidth=1.6, label=label)
+            marker = "o" if len(value) < 3 else None  # a short run is points, not an invisible line
+            lines += axes.plot(step, value, color=color, linewidth=1.6, marker=marker, label=label)
     quiet(axes)
     if log:
         axes.set_yscale("log")

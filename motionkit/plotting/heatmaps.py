@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 PROJECTIONS = ("YZ", "XZ", "XY")  # the channel order of the 3D max-projections: over x, over y, over z
+_TOP_INCH = 0.6  # room for the frames' titles and a title of the whole figure
 _ROWS = ("ground truth", "reconstruction", "absolute error")
 
 
 def strip_size(num_channels: int, num_frames: int, *, cell_inch: float = 1.05) -> tuple[float, float]:
     """A figure size in inches that suits ``reconstruction_strip`` (three rows for each shown channel)."""
     shown = num_channels if num_channels == len(PROJECTIONS) else 1
-    return num_frames * cell_inch + 1.55, shown * 3 * cell_inch + 0.45
+    return num_frames * cell_inch + 1.55, shown * 3 * cell_inch + _TOP_INCH + 0.1
 
 
 def reconstruction_strip(
@@ -101,8 +102,10 @@ def _array(values: Any) -> np.ndarray:
 
 def _strip_axes(figure: Figure | SubFigure, num_channels: int, num_columns: int) -> np.ndarray:
     """Three rows of cells a channel, with a little air between the channels."""
+    if hasattr(figure, "set_layout_engine"):
+        figure.set_layout_engine("none")  # cells and color bars are placed here, to the point
     width, height = strip_size(num_channels, num_columns)
-    edges = {"left": 0.62 / width, "right": 1 - 0.85 / width, "bottom": 0.08 / height, "top": 1 - 0.3 / height}
+    edges = {"left": 0.62 / width, "right": 1 - 0.85 / width, "bottom": 0.08 / height, "top": 1 - _TOP_INCH / height}
     outer = figure.add_gridspec(num_channels, 1, hspace=0.06, **edges)
     cells = [outer[channel].subgridspec(3, num_columns, wspace=0.04, hspace=0.04) for channel in range(num_channels)]
     return np.concatenate([grid.subplots(squeeze=False) for grid in cells])

@@ -189,7 +189,7 @@ def _against_papers(folders: Iterable[Path]) -> str:
             parts.append(f'<p class="note">{html.escape(str(error))}</p>')
             continue
         citation, _, title = comparison.attrs["source"].rpartition(", Table ")
-        about = f"{citation}. Ours: profile {profile}, data set {dataset or 'not named'}."
+        about = f"{citation}. Ours in bold: profile {profile}, data set {dataset or 'not named'}."
         parts.append(f'<h2>Table {html.escape(title)}</h2><p class="note">{html.escape(about)}</p>')
         parts.append(_comparison_html(comparison))
     body = "\n".join(parts)
@@ -208,34 +208,39 @@ def _comparison_html(comparison: pd.DataFrame) -> str:
 
 
 def _comparison_table(comparison: pd.DataFrame) -> str:
+    """One line a model, one column a metric: ours, and below it the paper's number and the difference."""
     notes: dict[str, int] = {}
     numbers = comparison.groupby("column")[["paper", "ours"]]
     decimals = {column: max(map(_decimals, values.to_numpy().ravel())) for column, values in numbers}
-
-    def number(value: float, column: str, sign: str = "") -> str:
-        return "–" if math.isnan(value) else f"{value:{sign}.{decimals[column]}f}".replace("-", "−")
-
-    lines, above = [], None
-    for line in comparison.to_dict("records"):
-        row, column = line["row"], line["column"]
-        interval = "" if math.isnan(line["low"]) else f"{number(line['low'], column)} to {number(line['high'], column)}"
-        mark = f"<sup>{notes.setdefault(line['note'], len(notes) + 1)}</sup>" if line["note"] else ""
-        cells = [
-            html.escape(row) if row != above else "",
-            html.escape(column) + mark,
-            number(line["paper"], column),
-            f"<b>{number(line['ours'], column)}</b>",
-            interval,
-            number(line["difference"], column, "+"),
-        ]
-        start = ' class="first"' if row != above else ""
-        lines.append(f"<tr{start}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-        above = row
-    names = ("model", "metric", "paper", "ours", "95 % interval", "difference")
-    head = "".join(f"<th>{name}</th>" for name in names)
+    columns = list(dict.fromkeys(comparison["column"]))
+    lines = []
+    for row, cells in comparison.groupby("row", sort=False):
+        by_column = {line["column"]: line for line in cells.to_dict("records")}
+        shown = [_comparison_cell(by_column.get(column), decimals[column], notes) for column in columns]
+        lines.append(f"<tr><th>{html.escape(row)}</th>{''.join(f'<td>{cell}</td>' for cell in shown)}</tr>")
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in ("", *columns))
     table = f'<table class="comparison"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
     below = "".join(f'<p class="note"><sup>{k}</sup> {html.escape(note)}</p>' for note, k in notes.items())
     return f'<div class="scroll">{table}</div>{below}'
+
+
+def _comparison_cell(cell: dict[str, Any] | None, decimals: int, notes: dict[str, int]) -> str:
+    """``notes`` numbers the remarks; a new one is added to it."""
+    if cell is None:
+        return ""
+
+    def number(name: str, sign: str = "") -> str:
+        return f"{cell[name]:{sign}.{decimals}f}".replace("-", "−")
+
+    has = {name: not math.isnan(cell[name]) for name in ("ours", "paper", "low")}
+    text = f"<b>{number('ours')}</b>" if has["ours"] else ""
+    if has["low"]:
+        text += f"<small>{number('low')} to {number('high')}</small>"
+    if has["paper"]:
+        mark = f"<sup>{notes.setdefault(cell['note'], len(notes) + 1)}</sup>" if cell["note"] else ""
+        difference = f" ({number('difference', '+')})" if has["ours"] else ""
+        text += f"<small>paper {number('paper')}{mark}{difference}</small>"
+    return text
 
 
 def _decimals(value: float) -> int:
