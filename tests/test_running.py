@@ -239,6 +239,11 @@ def test_progress_passes_lines_through_and_repeats_bars_now_and_then():
     progress.end()
     assert out.getvalue().splitlines()[:3] == ["  [ 2/10] Train", "      | loss 0.5", "      | last"]
     assert "%" not in out.getvalue()
+    progress = Progress(out := io.StringIO(), max_lines=3)
+    progress.begin(1, 1, "Table")
+    progress.stream("".join(f"line {k}\n" for k in range(10)))
+    progress.end()
+    assert "line 2\n      | and 7 more lines in the executed notebook" in out.getvalue()
 
 
 # ---- report ----------------------------------------------------------------------------------------------------------
@@ -340,7 +345,7 @@ def test_provenance_and_tables_come_from_the_runs(tmp_path):
     for fact in ("sample (abc123)", "none at all", record.device, record.commit, "<dt>seeds</dt><dd>3</dd>"):
         assert fact in text
     line = re.search(rf"<th>{re.escape(row)}</th>.*?</tr>", text)[0]
-    assert re.search(r"<b>0.900</b><small>paper 0.975<sup>1</sup> \(−0.075\)</small>", line)
+    assert re.search(r"<b>0.900</b><small>paper 0.975<sup>1</sup></small><small>−0.075</small>", line)
     assert "blank heatmap" in text
     assert "Against the papers" in text
     assert "Against the papers" not in build_report([page], out=tmp_path / "none.html").read_text()

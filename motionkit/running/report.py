@@ -189,7 +189,8 @@ def _against_papers(folders: Iterable[Path]) -> str:
             parts.append(f'<p class="note">{html.escape(str(error))}</p>')
             continue
         citation, _, title = comparison.attrs["source"].rpartition(", Table ")
-        about = f"{citation}. Ours in bold: profile {profile}, data set {dataset or 'not named'}."
+        about = f"{citation}. Bold: ours, "
+            f"profile {profile}, data set {dataset or 'not named'}; below it the paper's number and the difference."
         parts.append(f'<h2>Table {html.escape(title)}</h2><p class="note">{html.escape(about)}</p>')
         parts.append(_comparison_html(comparison))
     body = "\n".join(parts)
@@ -238,8 +239,8 @@ def _comparison_cell(cell: dict[str, Any] | None, decimals: int, notes: dict[str
         text += f"<small>{number('low')} to {number('high')}</small>"
     if has["paper"]:
         mark = f"<sup>{notes.setdefault(cell['note'], len(notes) + 1)}</sup>" if cell["note"] else ""
-        difference = f" ({number('difference', '+')})" if has["ours"] else ""
-        text += f"<small>paper {number('paper')}{mark}{difference}</small>"
+        text += f"<small>paper {number('paper')}{mark}</small>"
+        text += f"<small>{number('difference', '+')}</small>" if has["ours"] else ""
     return text
 
 
