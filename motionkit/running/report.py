@@ -189,8 +189,8 @@ def _against_papers(folders: Iterable[Path]) -> str:
             parts.append(f'<p class="note">{html.escape(str(error))}</p>')
             continue
         citation, _, title = comparison.attrs["source"].rpartition(", Table ")
-        about = f"{citation}. Bold: ours, "
-            f"profile {profile}, data set {dataset or 'not named'}; below it the paper's number and the difference."
+        ours = f"ours, profile {profile}, data set {dataset or 'not named'}"
+        about = f"{citation}. Bold: {ours}; below it the paper's number and the difference."
         parts.append(f'<h2>Table {html.escape(title)}</h2><p class="note">{html.escape(about)}</p>')
         parts.append(_comparison_html(comparison))
     body = "\n".join(parts)
