@@ -18,7 +18,8 @@ help:
 	@echo "make lab      JupyterLab at notebooks/00_start_here.ipynb"
 
 report: .venv/.all
-	$(BIN)/motionkit report --notebooks $(NOTEBOOKS) --profile $(PROFILE) --out report
+	$(BIN)/motionkit run $(NOTEBOOKS) --profile $(PROFILE)
+	$(BIN)/motionkit report $(NOTEBOOKS) --profile $(PROFILE) --out report/index.html
 
 test: lint unit notebooks
 

@@ -68,10 +68,12 @@ def test_residual_block_starts_from_its_skip():
     assert torch.equal(block(x), x)
 
 
+@pytest.mark.parametrize("halving_stem", [False, True])
 @pytest.mark.parametrize("num_downsamples", [1, 2, 3, 4, 5])
-def test_encoder_and_decoder_mirror_each_other(num_downsamples):
+def test_encoder_and_decoder_mirror_each_other(num_downsamples, halving_stem):
     factor = 2**num_downsamples
-    encoder, decoder = Encoder(2, 12, WIDTHS, num_downsamples, 1), Decoder(12, 3, WIDTHS, num_downsamples, 1)
+    encoder = Encoder(2, 12, WIDTHS, num_downsamples, 1, halving_stem)
+    decoder = Decoder(12, 3, WIDTHS, num_downsamples, 1, halving_stem)
     z = encoder(ramp(1, 2, factor, 2 * factor, factor))
     assert z.shape == (1, 12, 1, 2, 1)
     assert decoder(z).shape == (1, 3, factor, 2 * factor, factor)

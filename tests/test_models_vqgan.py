@@ -98,9 +98,10 @@ def test_published_sizes(name):
     assert low <= round(total, 1) <= high
 
 
-@pytest.mark.parametrize("num_downsamples", [3, 4, 5])
-def test_small_model_keeps_the_clip_size(num_downsamples):
-    model = build(replace(TINY, widths=(8, 8, 8, 8, 8), num_downsamples=num_downsamples, in_channels=2, out_channels=3))
+@pytest.mark.parametrize(("num_downsamples", "halving_stem"), [(3, False), (4, False), (5, False), (3, True)])
+def test_small_model_keeps_the_clip_size(num_downsamples, halving_stem):
+    sizes = {"widths": (8,) * 5, "num_downsamples": num_downsamples, "halving_stem": halving_stem}
+    model = build(replace(TINY, **sizes, in_channels=2, out_channels=3))
     clips = torch.rand(1, 2, 32, 32, 64)
     result = model.reconstruct(clips)
     factor = 2**num_downsamples

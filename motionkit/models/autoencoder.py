@@ -66,22 +66,35 @@ class Encoder(nn.Module):
     Stem convolution; one stage per entry of ``widths`` with ``num_blocks`` residual blocks; the first
     ``num_downsamples`` stages end in a downsampling; stages that work at 1/8 of the input follow each residual block
     by attention; then residual block, attention, residual block; norm, swish, convolution.
+
+    halving_stem: the stem convolution does the first downsampling (4x4x4, stride 2), the stages the others. Nothing
+        then runs at the clip's own size, which takes most of the time on a CPU. Not published.
     """
 
     def __init__(
-        self, in_channels: int, latent_dim: int, widths: tuple[int, ...], num_downsamples: int, num_blocks: int
+        self,
+        in_channels: int,
+        latent_dim: int,
+        widths: tuple[int, ...],
+        num_downsamples: int,
+        num_blocks: int,
+        halving_stem: bool = False,
     ) -> None:
         super().__init__()
         channels = widths[0]
-        self.first = nn.Conv3d(in_channels, channels, 3, padding=1)
+        by_stages = num_downsamples - halving_stem
+        if halving_stem:
+            self.first = nn.Conv3d(in_channels, channels, 4, stride=2, padding=1)
+        else:
+            self.first = nn.Conv3d(in_channels, channels, 3, padding=1)
         layers: list[nn.Module] = []
         for stage, width in enumerate(widths):
             for _ in range(num_blocks):
                 layers.append(ResidualBlock(channels, width))
                 channels = width
-                if min(stage, num_downsamples) == 3:
+                if min(stage, by_stages) + halving_stem == 3:
                     layers.append(SelfAttention(channels))
-            if stage < num_downsamples:
+            if stage < by_stages:
                 layers.append(Downsample(channels))
         layers += _middle(channels)
         self.layers = nn.Sequential(*layers)
@@ -104,14 +117,24 @@ class Decoder(nn.Module):
 
     Differs: with as many upsamplings as stages (F32) the published code leaves one out and returns half the size;
     here stage 0 then upsamples too.
+
+    doubling_head: the last convolution does the last upsampling (transposed, 4x4x4, stride 2): the counterpart of the
+        encoder's ``halving_stem``.
     """
 
     def __init__(
-        self, latent_dim: int, out_channels: int, widths: tuple[int, ...], num_upsamples: int, num_blocks: int
+        self,
+        latent_dim: int,
+        out_channels: int,
+        widths: tuple[int, ...],
+        num_upsamples: int,
+        num_blocks: int,
+        doubling_head: bool = False,
     ) -> None:
         super().__init__()
         channels = widths[-1]
-        first = 0 if num_upsamples == len(widths) else 1
+        by_stages = num_upsamples - doubling_head
+        first = 0 if by_stages == len(widths) else 1
         self.first = nn.Conv3d(latent_dim, channels, 3, padding=1)
         layers = _middle(channels)
         for stage, width in enumerate(reversed(widths)):
@@ -120,11 +143,14 @@ class Decoder(nn.Module):
                 channels = width
                 if stage < 2:
                     layers.append(SelfAttention(channels))
-            if first <= stage < first + num_upsamples:
+            if first <= stage < first + by_stages:
                 layers.append(Upsample(channels))
         self.layers = nn.Sequential(*layers)
         self.norm = group_norm(channels)
-        self.last = nn.Conv3d(channels, out_channels, 3, padding=1)
+        if doubling_head:
+            self.last = nn.ConvTranspose3d(channels, out_channels, 4, stride=2, padding=1)
+        else:
+            self.last = nn.Conv3d(channels, out_channels, 3, padding=1)
 
     def forward(self, z: Float[Tensor, "batch latent t h w"]) -> Float[Tensor, "batch c_out t2 h2 w2"]:
         x = self.first(z).contiguous(memory_format=torch.channels_last_3d)

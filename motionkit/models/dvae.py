@@ -28,6 +28,7 @@ class DVAEConfig:
     widths: channels of the encoder's stages, mirrored in the decoder.
     num_downsamples: 3, 4, 5 for F8, F16, F32.
     encoder_blocks, decoder_blocks: residual blocks per stage.
+    halving_stem: as in ``VQGANConfig``.
     num_codes, code_dim: number of codes (logits per latent cell) and their dimension.
     temperature, final_temperature, temperature_decay: the relaxation at step s has the temperature
         max(final_temperature, temperature * exp(-temperature_decay * s)).
@@ -40,6 +41,7 @@ class DVAEConfig:
     num_downsamples: int = 3
     encoder_blocks: int = 2
     decoder_blocks: int = 3
+    halving_stem: bool = False
     num_codes: int = 2048
     code_dim: int = 256
     temperature: float = 1.0
@@ -48,8 +50,9 @@ class DVAEConfig:
     kl_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.num_downsamples <= len(self.widths):
-            raise ValueError(f"num_downsamples must be 1 to {len(self.widths)} (stages), got {self.num_downsamples}")
+        most = len(self.widths) + self.halving_stem
+        if not 1 <= self.num_downsamples <= most:
+            raise ValueError(f"num_downsamples must be 1 to {most}, got {self.num_downsamples}")
         if not 0 < self.final_temperature <= self.temperature:
             raise ValueError(
                 f"final_temperature must be above 0 and at most temperature {self.temperature}, "
@@ -76,10 +79,12 @@ class DVAE(nn.Module):
     def __init__(self, config: DVAEConfig) -> None:
         super().__init__()
         self.config = c = config
-        self.encoder = Encoder(c.in_channels, c.code_dim, c.widths, c.num_downsamples, c.encoder_blocks)
+        self.encoder = Encoder(c.in_channels, c.code_dim, c.widths, c.num_downsamples, c.encoder_blocks, c.halving_stem)
         self.logits = Pointwise(c.code_dim, c.num_codes)
         self.codebook = nn.Embedding(c.num_codes, c.code_dim)
-        self.decoder = Decoder(c.code_dim, c.out_channels, c.widths, c.num_downsamples, c.decoder_blocks)
+        self.decoder = Decoder(
+            c.code_dim, c.out_channels, c.widths, c.num_downsamples, c.decoder_blocks, c.halving_stem
+        )
         self.to(memory_format=torch.channels_last_3d)
 
     def players(self) -> dict[str, list[nn.Parameter]]:

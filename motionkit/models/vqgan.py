@@ -36,6 +36,7 @@ class VQGANConfig:
     widths: channels of the encoder's stages, mirrored in the decoder.
     num_downsamples: 3, 4, 5 for F8, F16, F32: T, H and W are divided by 2**num_downsamples.
     encoder_blocks, decoder_blocks: residual blocks per stage.
+    halving_stem: the first and the last convolution do one of the halvings and doublings, see ``Encoder``.
     num_codes, code_dim: size of the codebook, channels of the latents.
     codebook: ``"gradient"`` (the paper) or ``"ema"`` (moving averages, unused codes restarted).
     codebook_weight, commitment_weight: of Eq. 4; the moving-average codebook has no codebook term.
@@ -59,6 +60,7 @@ class VQGANConfig:
     num_downsamples: int = 3
     encoder_blocks: int = 2
     decoder_blocks: int = 3
+    halving_stem: bool = False
     num_codes: int = 512
     code_dim: int = 256
     codebook: Literal["gradient", "ema"] = "gradient"
@@ -78,8 +80,9 @@ class VQGANConfig:
     adversarial_factor: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.num_downsamples <= len(self.widths):
-            raise ValueError(f"num_downsamples must be 1 to {len(self.widths)} (stages), got {self.num_downsamples}")
+        most = len(self.widths) + self.halving_stem
+        if not 1 <= self.num_downsamples <= most:
+            raise ValueError(f"num_downsamples must be 1 to {most}, got {self.num_downsamples}")
         if self.codebook not in ("gradient", "ema"):
             raise ValueError(f"codebook must be 'gradient' or 'ema', got {self.codebook!r}")
         if self.perceptual not in ("efficientnet_lite0", "vgg16", "none"):
@@ -131,14 +134,16 @@ class VQGAN(nn.Module):
     def __init__(self, config: VQGANConfig) -> None:
         super().__init__()
         self.config = c = config
-        self.encoder = Encoder(c.in_channels, c.code_dim, c.widths, c.num_downsamples, c.encoder_blocks)
+        self.encoder = Encoder(c.in_channels, c.code_dim, c.widths, c.num_downsamples, c.encoder_blocks, c.halving_stem)
         self.before_quantizer = Pointwise(c.code_dim, c.code_dim)
         if c.codebook == "ema":
             self.quantizer = EMACodebook(c.num_codes, c.code_dim, c.commitment_weight, c.ema_decay, c.restart_below)
         else:
             self.quantizer = GradientCodebook(c.num_codes, c.code_dim, c.codebook_weight, c.commitment_weight)
         self.after_quantizer = Pointwise(c.code_dim, c.code_dim)
-        self.decoder = Decoder(c.code_dim, c.out_channels, c.widths, c.num_downsamples, c.decoder_blocks)
+        self.decoder = Decoder(
+            c.code_dim, c.out_channels, c.widths, c.num_downsamples, c.decoder_blocks, c.halving_stem
+        )
         self.discriminator = None
         if c.adversarial_start is not None:
             self.discriminator = PatchDiscriminator(c.out_channels, c.discriminator_widths)

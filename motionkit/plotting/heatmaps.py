@@ -158,7 +158,9 @@ def composite(
     return picture if dark else 1 - picture
 
 
-def heatmap_layers(axes: Axes, maps: Any, sides: Sequence[str], *, dark: bool = True) -> AxesImage:
+def heatmap_layers(
+    axes: Axes, maps: Any, sides: Sequence[str], *, dark: bool = True, legend: bool = True
+) -> AxesImage:
     """Draw ``composite(maps, sides)`` with pixel coordinates on the axes and a legend of the sides present."""
     from matplotlib.lines import Line2D
 
@@ -168,7 +170,7 @@ def heatmap_layers(axes: Axes, maps: Any, sides: Sequence[str], *, dark: bool = 
     axes.set_ylabel("y [px]")
     palette = colors.SIDES_ON_DARK if dark else colors.SIDES
     shown = [side for side in palette if side in sides]
-    if shown != ["center"]:
+    if legend and shown != ["center"]:
         handles = [Line2D([], [], color=palette[side], linewidth=3) for side in shown]
         axes.legend(handles, shown, loc="upper right", fontsize=7.5, framealpha=0.0, handlelength=1.2,
                     labelcolor="#FFFFFF" if dark else colors.INK)  # fmt: skip
