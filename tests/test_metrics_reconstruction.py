@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from motionkit.metrics.image import l1, psnr, ssim, ssim_foreground, tstd_code
-from motionkit.metrics.reconstruction import SCORES, reconstruction_scores, tokenizer_scores
+from motionkit.metrics.reconstruction import SCORES, reconstruction_scores, summarize, tokenizer_scores
 from motionkit.models.autoencoder import Reconstruction
 
 
@@ -83,3 +83,14 @@ def test_tokenizer_scores_collect_tokens_and_quantizer_loss():
     for name in SCORES:
         torch.testing.assert_close(scores[name], expected[name])
     assert set(tokenizer_scores(Halver(False), batches(1))[0]) == set(SCORES)
+
+
+def test_summary_of_blank_and_perfect():
+    blank = reconstruction_scores(lambda _, target: torch.zeros_like(target), batches(1))
+    perfect = reconstruction_scores(lambda _, target: target, batches(1))
+    assert summarize(blank, blank)["SSIM skill"] == pytest.approx(0)
+    summary = summarize(perfect, blank, torch.tensor([0, 1, 1, 0]), num_codes=5)
+    assert summary["SSIM skill"] == pytest.approx(1)
+    assert summary["PSNR"] == 100
+    assert summary["Perplexity"] == pytest.approx(2)
+    assert summary["Codes used"] == 2

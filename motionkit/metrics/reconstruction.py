@@ -14,7 +14,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from motionkit.metrics.image import l1, psnr, ssim, ssim_foreground, tstd_code, tstd_paper, tstd_temporal
+from motionkit.metrics.image import (
+    l1,
+    psnr,
+    ssim,
+    ssim_foreground,
+    ssim_skill,
+    tstd_code,
+    tstd_paper,
+    tstd_temporal,
+)
+from motionkit.metrics.tokens import dead_codes, perplexity, usage
 from motionkit.models.autoencoder import Reconstruction
 
 # Columns of the scores, with the paper's spelling where Table III has the column.
@@ -74,6 +84,25 @@ def tokenizer_scores(
 
     scores = reconstruction_scores(reconstruct, batches)
     return scores | ({"Q-Loss": torch.cat(q_losses)} if q_losses else {}), torch.cat(tokens)
+
+
+def summarize(
+    scores: Mapping[str, Float[Tensor, "windows"]],
+    blank: Mapping[str, Float[Tensor, "windows"]],
+    tokens: Int[Tensor, "..."] | None = None,
+    num_codes: int = 0,
+) -> dict[str, float]:
+    """One number a metric: the mean over the windows; and what follows from several of them.
+
+    blank: the scores of the blank output on the same windows, for "SSIM skill".
+    tokens, num_codes: with them also "Perplexity" and "Codes used" of these windows.
+    """
+    means = {name: values.nanmean().item() for name, values in scores.items()}
+    means["SSIM skill"] = float(ssim_skill(means["SSIM"], blank["SSIM"].mean().item()))
+    if tokens is not None:
+        counts = usage(tokens, num_codes)
+        means |= {"Perplexity": perplexity(counts), "Codes used": float(num_codes - len(dead_codes(counts)))}
+    return means
 
 
 def window_scores(
