@@ -8,12 +8,13 @@ BIN         := .venv/bin
 # one thread a process: two threads on two shared cores are erratic, two processes are not
 TEST_ENV := OMP_NUM_THREADS=1 MOTIONKIT_BATCH=1
 
-.PHONY: report test lint unit notebooks bench lab install clean
+.PHONY: help report test lint unit notebooks figures bench lab install clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make report   run notebooks $(NOTEBOOKS) at profile $(PROFILE) and write report/index.html"
 	@echo "make test     lint, unit tests, doctests, notebooks"
+	@echo "make figures  keep the pictures, table and record of the last report in figures/"
 	@echo "make bench    speed side by side with the peers"
 	@echo "make lab      JupyterLab at notebooks/00_start_here.ipynb"
 
@@ -33,6 +34,12 @@ unit: .venv/.dev
 notebooks: .venv/.dev
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile -p no:doctest --nbval-lax --nbval-current-env \
 		--nbval-cell-timeout=180 notebooks
+
+# keep what a finished run drew and measured: pictures, table, run record
+figures:
+	mkdir -p figures/01_heatmap_vqgan/$(PROFILE)
+	cp runs/$(PROFILE)/01_heatmap_vqgan/*.png runs/$(PROFILE)/01_heatmap_vqgan/results.parquet \
+		runs/$(PROFILE)/01_heatmap_vqgan/record.json figures/01_heatmap_vqgan/$(PROFILE)/
 
 bench: .venv/.dev
 	@for script in tests/bench/bench_*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$script || exit 1; done

@@ -28,7 +28,7 @@ from motionkit.metrics.tokens import dead_codes, perplexity, usage
 from motionkit.models.autoencoder import Reconstruction
 
 # Columns of the scores, with the paper's spelling where Table III has the column.
-SCORES = ("SSIM", "PSNR", "L1", "T-Std", "T-Std paper", "T-Std temporal", "SSIM foreground")
+SCORES = ("SSIM", "SSIM foreground", "PSNR", "L1", "T-Std", "T-Std temporal", "T-Std paper")
 
 
 @runtime_checkable
@@ -98,7 +98,8 @@ def summarize(
     tokens, num_codes: with them also "Perplexity" and "Codes used" of these windows.
     """
     means = {name: values.nanmean().item() for name, values in scores.items()}
-    means["SSIM skill"] = float(ssim_skill(means["SSIM"], blank["SSIM"].mean().item()))
+    skill = float(ssim_skill(means["SSIM"], blank["SSIM"].mean().item()))
+    means = {"SSIM": means["SSIM"], "SSIM skill": skill} | means
     if tokens is not None:
         counts = usage(tokens, num_codes)
         means |= {"Perplexity": perplexity(counts), "Codes used": float(num_codes - len(dead_codes(counts)))}
@@ -113,10 +114,10 @@ def window_scores(
     wide_output, wide_target = (video.transpose(1, 2).flatten(2, 3) for video in (output, target))
     return {
         "SSIM": ssim(output, target, border="valid").mean((1, 2)),
+        "SSIM foreground": ssim_foreground(output, target).nanmean((1, 2)),
         "PSNR": psnr(wide_output, wide_target).mean(1),
         "L1": l1(wide_output, wide_target).mean(1),
         "T-Std": tstd_code(output, target).mean(1),
-        "T-Std paper": tstd_paper(output).mean(1),
         "T-Std temporal": tstd_temporal(output, target).mean(1),
-        "SSIM foreground": ssim_foreground(output, target).nanmean((1, 2)),
+        "T-Std paper": tstd_paper(output).mean(1),
     }
