@@ -27,6 +27,8 @@ import pandas as pd
 import torch
 from scipy import stats
 
+from motionkit.data.atomic import written_whole
+
 COLUMNS = {
     "paper": "str",
     "table": "str",
@@ -201,12 +203,13 @@ def save_results(folder: str | Path, results: pd.DataFrame | Iterable[Mapping], 
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(results, pd.DataFrame):
         results = results.to_dict("records")
-    buffer = io.BytesIO()
-    results_table(results).to_parquet(buffer, index=False)
+    table = results_table(results)
     (folder / RECORD_FILE).unlink(missing_ok=True)
-    _write_atomic(folder / RESULTS_FILE, buffer.getvalue())
+    with written_whole(folder / RESULTS_FILE) as aside:
+        table.to_parquet(aside, index=False)
     text = json.dumps(asdict(record), indent=2, ensure_ascii=False, allow_nan=False)
-    _write_atomic(folder / RECORD_FILE, (text + "\n").encode())
+    with written_whole(folder / RECORD_FILE) as aside:
+        aside.write_text(text + "\n", encoding="utf-8")
     return folder
 
 
@@ -389,12 +392,3 @@ def _check_known(what: str, name: str, known: Iterable[str]) -> None:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"unknown {what}: {name!r}{hint} There are: {', '.join(known)}")
-
-
-def _write_atomic(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -174,7 +174,7 @@ class TestFiles:
         def fail(*_):
             raise OSError("disk full")
 
-        monkeypatch.setattr("motionkit.results.os.replace", fail)
+        monkeypatch.setattr("motionkit.data.atomic.os.replace", fail)
         with pytest.raises(OSError, match="disk full"):
             save_results(tmp_path, [result_row(record, "III", ROW, "SSIM", 0.1)], record)
         assert [path.name for path in tmp_path.iterdir()] == [

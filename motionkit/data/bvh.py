@@ -6,7 +6,6 @@ and one line of channel values a frame. Angles are degrees; the unit of length i
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from motionkit.data.atomic import written_whole
 from motionkit.data.clip import MotionClip, nominal_fps
 from motionkit.data.kinematics import euler_to_matrix, forward_kinematics, matrix_to_euler, solve_rotations
 from motionkit.data.skeleton import SKELETONS, Limb, Skeleton, left_right_pairs
@@ -286,9 +286,8 @@ def write_bvh(clip: MotionClip, path: str | Path, *, unit_m: float = 0.01, toler
             columns += [offsets[:, joint]] * moves[joint] + [angles[:, joint]]
     text += ["MOTION", f"Frames: {clip.num_frames}", f"Frame Time: {1 / clip.fps!r}"]
     text += [_numbers(row) for row in np.concatenate(columns, axis=1).tolist()]
-    partial = path.with_name(path.name + ".part")
-    partial.write_text("\n".join(text) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    with written_whole(path) as aside:
+        aside.write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
 def _write_branch(

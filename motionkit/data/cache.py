@@ -13,15 +13,14 @@ import os
 import sys
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
+from motionkit.data.atomic import written_whole
 from motionkit.data.clip import MotionClip
 from motionkit.data.skeleton import SKELETONS, Skeleton
 
@@ -114,10 +113,10 @@ def _save(entry: Path, clips: Sequence[MotionClip]) -> None:
     numbers = np.concatenate(arrays)
     labels = {"skeletons": [asdict(skeleton) for skeleton in skeletons], "clips": records}
     entry.parent.mkdir(parents=True, exist_ok=True)
-    with _moved_into_place(entry.with_suffix(".npy")) as file:
+    with written_whole(entry.with_suffix(".npy")) as aside, aside.open("wb") as file:
         np.save(file, numbers)
-    with _moved_into_place(entry.with_suffix(".json")) as file:
-        file.write(json.dumps({"labels": labels, "checksum": _checksum(labels, numbers)}).encode())
+    with written_whole(entry.with_suffix(".json")) as aside:
+        aside.write_text(json.dumps({"labels": labels, "checksum": _checksum(labels, numbers)}), encoding="utf-8")
 
 
 def _load(entry: Path) -> list[MotionClip]:
@@ -151,15 +150,3 @@ def _skeleton(values: dict) -> Skeleton:
     skeleton = Skeleton(name=values["name"], **rest, **pairs)
     known = SKELETONS.get(skeleton.name)
     return known if known == skeleton else skeleton
-
-
-@contextmanager
-def _moved_into_place(path: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of ``path`` when it is complete, and leaves nothing behind if it is not."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with aside.open("wb") as file:
-            yield file
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)

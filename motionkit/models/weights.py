@@ -6,7 +6,6 @@ Loading runs no code from the files.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -16,6 +15,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
+
+from motionkit.data.atomic import written_whole
 
 Model = TypeVar("Model", bound=nn.Module)
 Config = TypeVar("Config")
@@ -36,12 +37,10 @@ def save_weights(model: nn.Module, folder: str | Path, provenance: Mapping[str, 
     description = {"model": type(model).__name__, "config": asdict(model.config), "provenance": dict(provenance)}
     text = json.dumps(description, indent=2, allow_nan=False) + "\n"
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    partial = folder / f".{WEIGHTS}.{os.getpid()}"
-    save_file(state, partial)
-    os.replace(partial, folder / WEIGHTS)
-    partial = folder / f".{DESCRIPTION}.{os.getpid()}"
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, folder / DESCRIPTION)
+    with written_whole(folder / WEIGHTS) as aside:
+        save_file(state, aside)
+    with written_whole(folder / DESCRIPTION) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def load_weights(

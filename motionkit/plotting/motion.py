@@ -10,8 +10,6 @@ import hashlib
 import html
 import json
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float
 
+from motionkit.data.atomic import written_whole
 from motionkit.data.clip import MotionClip
 from motionkit.data.skeleton import Skeleton
 from motionkit.plotting import colors
@@ -70,10 +69,8 @@ class Player:
         )
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page)
-        os.replace(temporary, path)
+        with written_whole(path) as aside:
+            aside.write_text(page, encoding="utf-8")
         return path
 
 
@@ -170,7 +167,7 @@ def _payload_of(clip: MotionClip, max_fps: float) -> dict[str, Any]:
     low, high = positions.min((0, 1)), positions.max((0, 1))
     origin = (low + high) / 2
     unit = max(0.001, float(np.abs(positions - origin).max()) / 32767)
-    quantised = np.rint((positions - origin) / unit).astype("<i2")
+    quantized = np.rint((positions - origin) / unit).astype("<i2")
     skeleton = clip.skeleton
     root = skeleton.parents.index(-1) if skeleton.parents else -1
     ground = positions[:, root, ::2] if root >= 0 else positions[..., ::2].mean(1)
@@ -185,7 +182,7 @@ def _payload_of(clip: MotionClip, max_fps: float) -> dict[str, Any]:
         "frames": len(positions),
         "unit": unit,
         "origin": origin.round(6).tolist(),
-        "positions": base64.b64encode(quantised.tobytes()).decode(),
+        "positions": base64.b64encode(quantized.tobytes()).decode(),
         "limbs": [list(limb) for limb in skeleton.limbs],
         "sides": [_SIDE_INDEX[_limb_side(sides, limb)] for limb in skeleton.limbs],
         "root": root,

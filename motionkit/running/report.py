@@ -11,7 +11,6 @@ import html
 import json
 import math
 import mimetypes
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
+from motionkit.data.atomic import written_whole
 from motionkit.results import RECORD_FILE, RunRecord, compare, load_record, load_results
 from motionkit.running.notebooks import notebook_parameters
 
@@ -71,9 +71,8 @@ def build_report(
     text = _page(pages, against, uses_plotly)
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, out)
+    with written_whole(out) as aside:
+        aside.write_text(text, encoding="utf-8")
     return out
 
 

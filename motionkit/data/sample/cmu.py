@@ -7,12 +7,12 @@ motion comes from.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from motionkit.data.atomic import written_whole
 from motionkit.data.clip import MotionClip
 from motionkit.data.skeleton import CMU_31
 
@@ -51,7 +51,7 @@ def load_sample() -> list[MotionClip]:
         ]
 
 
-def pack_sample(trials: Mapping[str, np.ndarray], path: str | os.PathLike) -> None:
+def pack_sample(trials: Mapping[str, np.ndarray], path: str | Path) -> None:
     """Write the sample's file from positions (frames, 31, 3) in metres by trial name: how the embedded one was made.
 
     Joints that coincide throughout (the BVH conversion has ten such) are stored once.
@@ -69,11 +69,8 @@ def pack_sample(trials: Mapping[str, np.ndarray], path: str | os.PathLike) -> No
         # Time runs fastest, and low bytes are kept apart from high ones: both make the stream far more regular.
         words = np.ascontiguousarray(bends.transpose(1, 2, 0)).astype("<i2")
         packed[trial] = words.view(np.uint8).reshape(*words.shape, 2).transpose(3, 0, 1, 2)
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
+    with written_whole(Path(path)) as aside, aside.open("wb") as file:
         np.savez_compressed(file, **packed)
-    os.replace(partial, path)
 
 
 def _columns(trials: Sequence[np.ndarray]) -> list[int]:
