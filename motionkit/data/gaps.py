@@ -6,22 +6,33 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 
-def fill_gaps(
+def bridge_gaps(
     positions: Float[np.ndarray, "frames joints axes"], observed: Bool[np.ndarray, "frames joints"]
 ) -> Float[np.ndarray, "frames joints axes"]:
     """Replace unobserved entries: linear in time between observations, held before the first and after the last.
 
-    A joint never observed is placed at the mean of the other joints of the frame. Observed entries are unchanged, and
-    values under ``observed=False`` have no influence. ``ValueError`` if nothing is ever observed.
+    A joint never observed stays as it is. Observed entries are unchanged, and values under ``observed=False`` have no
+    influence on other entries.
+    """
+    bridged = positions.copy()
+    frames = np.arange(len(positions))
+    for joint in np.flatnonzero(observed.any(axis=0) & ~observed.all(axis=0)):
+        known = observed[:, joint]
+        for axis in range(positions.shape[-1]):
+            bridged[~known, joint, axis] = np.interp(frames[~known], frames[known], positions[known, joint, axis])
+    return bridged
+
+
+def fill_gaps(
+    positions: Float[np.ndarray, "frames joints axes"], observed: Bool[np.ndarray, "frames joints"]
+) -> Float[np.ndarray, "frames joints axes"]:
+    """As `bridge_gaps`, and a joint never observed is placed at the mean of the other joints of the frame.
+
+    ``ValueError`` if nothing is ever observed.
     """
     ever = observed.any(axis=0)
     if not ever.any():
         raise ValueError(f"no joint is observed in any of {len(positions)} frames")
-    filled = positions.copy()
-    frames = np.arange(len(positions))
-    for joint in np.flatnonzero(ever & ~observed.all(axis=0)):
-        known = observed[:, joint]
-        for axis in range(positions.shape[-1]):
-            filled[~known, joint, axis] = np.interp(frames[~known], frames[known], positions[known, joint, axis])
+    filled = bridge_gaps(positions, observed)
     filled[:, ~ever] = filled[:, ever].mean(axis=1, keepdims=True)
     return filled

@@ -19,6 +19,7 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from motionkit.data.clip import MotionClip
+from motionkit.data.gaps import bridge_gaps
 from motionkit.data.skeleton import Skeleton
 
 
@@ -180,22 +181,12 @@ def resample_clip(clip: MotionClip, fps: float) -> MotionClip:
     values = clip.positions.astype(np.float64)
     confidence = None
     if clip.confidence is not None:
-        values = _bridge_unobserved(values, clip.confidence)
+        values = bridge_gaps(values, clip.confidence > 0)
         before = np.floor(at).astype(int)
         after = np.minimum(np.ceil(at).astype(int), last)
         confidence = np.minimum(clip.confidence[before], clip.confidence[after])
     positions = CubicSpline(frames, values, axis=0)(at) if last else values[at.astype(int)]
     return replace(clip, positions=positions.astype(np.float32), confidence=confidence, fps=fps)
-
-
-def _bridge_unobserved(values: np.ndarray, confidence: np.ndarray) -> np.ndarray:
-    """Positions with each joint's frames of confidence 0 replaced by linear interpolation in time."""
-    frames = np.arange(len(values))
-    for joint in np.flatnonzero((confidence == 0).any(axis=0) & (confidence > 0).any(axis=0)):
-        seen = confidence[:, joint] > 0
-        for axis in range(3):
-            values[~seen, joint, axis] = np.interp(frames[~seen], frames[seen], values[seen, joint, axis])
-    return values
 
 
 def split_by_subject(
