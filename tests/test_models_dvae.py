@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from motionkit.models import vqgan
-from motionkit.models.dvae import DVAE, PAPER_2D_DVAE_F8_2048, PAPER_3D_DVAE_F8_2048, SMALL_DVAE_F8, DVAEConfig
+from motionkit.models.dvae import DVAE, PAPER_2D_DVAE_F8_2048, PAPER_3D_DVAE_F8_2048, DVAEConfig
 
 TINY = DVAEConfig(widths=(8, 8, 16), num_downsamples=2, encoder_blocks=1, decoder_blocks=1, num_codes=16, code_dim=8)
 
@@ -42,8 +42,13 @@ def test_published_rows_share_the_trunk_of_the_vqgan(config, vq):
 
 
 def test_small_models_compare_like_with_like():
-    for name in ("widths", "num_downsamples", "encoder_blocks", "decoder_blocks", "num_codes", "code_dim"):
-        assert getattr(SMALL_DVAE_F8, name) == getattr(vqgan.SMALL_F8, name)
+    sizes = {"widths": (8, 16, 16), "encoder_blocks": 1, "decoder_blocks": 1, "code_dim": 8, "halving_stem": True}
+    with torch.device("meta"):
+        model, other = DVAE(DVAEConfig(**sizes)), vqgan.VQGAN(vqgan.VQGANConfig(**sizes))
+    for part in ("encoder", "decoder"):
+        shapes = [{name: p.shape for name, p in getattr(m, part).named_parameters()} for m in (model, other)]
+        assert shapes[0] == shapes[1]
+    assert model.encoder.first.stride == (2, 2, 2)
 
 
 @pytest.mark.parametrize("num_downsamples", [2, 3, 4, 5])

@@ -26,13 +26,15 @@ class DVAEConfig:
 
     in_channels, out_channels: of the heatmap clips.
     widths: channels of the encoder's stages, mirrored in the decoder.
-    num_downsamples: 3, 4, 5 for F8, F16, F32.
+    num_downsamples, halving_stem: as in ``VQGANConfig``.
     encoder_blocks, decoder_blocks: residual blocks per stage.
-    halving_stem: as in ``VQGANConfig``.
     num_codes, code_dim: number of codes (logits per latent cell) and their dimension.
     temperature, final_temperature, temperature_decay: the relaxation at step s has the temperature
         max(final_temperature, temperature * exp(-temperature_decay * s)).
     kl_weight: of the divergence of the cell's distribution from the uniform one, in nats per cell.
+
+    Raises: ``ValueError`` naming the field and its value, for a size or count that is too small or a final temperature
+        that is not above 0 and at most ``temperature``.
     """
 
     in_channels: int = 1
@@ -69,12 +71,12 @@ class DVAEConfig:
 PAPER_2D_DVAE_F8_2048 = DVAEConfig(in_channels=17, out_channels=1)
 PAPER_3D_DVAE_F8_2048 = DVAEConfig(in_channels=3, out_channels=3)
 
-# Not published: the trunk and the number of codes of ``vqgan.SMALL_F8``.
-SMALL_DVAE_F8 = DVAEConfig(widths=(16, 16, 32, 32, 64), encoder_blocks=1, decoder_blocks=1, num_codes=256, code_dim=64)
-
 
 class DVAE(nn.Module):
-    """Clips (B, in_channels, T, H, W) <-> tokens (B, T/f, H/f, W/f) with f = 2**num_downsamples."""
+    """Clips (B, in_channels, T, H, W) in [0, 1] <-> tokens (B, T/f, H/f, W/f) int64 with f = 2**num_downsamples.
+
+    Raises: ``ValueError`` for clips with other channels, or with T, H or W that is no multiple of f.
+    """
 
     def __init__(self, config: DVAEConfig) -> None:
         super().__init__()

@@ -30,13 +30,16 @@ from motionkit.models.quantizers import EMACodebook, GradientCodebook, Quantized
 
 @dataclass(frozen=True)
 class VQGANConfig:
-    """Sizes and loss weights of a ``VQGAN``; the defaults are the paper's 2D F8 model but for its channels.
+    """Sizes and loss weights of a ``VQGAN``; the defaults are the paper's 2D F8 model but for its channels,
+    its perceptual network and the ``adversarial_factor`` of its code (see ``PAPER_2D_F8_512``).
 
     in_channels, out_channels: of the heatmap clips.
     widths: channels of the encoder's stages, mirrored in the decoder.
-    num_downsamples: 3, 4, 5 for F8, F16, F32: T, H and W are divided by 2**num_downsamples.
+    num_downsamples: 3, 4, 5 for F8, F16, F32: T, H and W are divided by 2**num_downsamples. At most one per stage,
+        and one more with ``halving_stem``.
     encoder_blocks, decoder_blocks: residual blocks per stage.
-    halving_stem: the first and the last convolution do one of the halvings and doublings, see ``Encoder``.
+    halving_stem: the first convolution does the first of the halvings, the last one the last of the doublings; for
+        training on a CPU, not published, see ``Encoder``.
     num_codes, code_dim: size of the codebook, channels of the latents.
     codebook: ``"gradient"`` (the paper) or ``"ema"`` (moving averages, unused codes restarted).
     codebook_weight, commitment_weight: of Eq. 4; the moving-average codebook has no codebook term.
@@ -52,6 +55,8 @@ class VQGANConfig:
     adversarial_start: first step with a discriminator; ``None``: never, and none is built.
     adversarial_weight, adversarial_cap: scale and upper limit of the adaptive weight, see ``adaptive_weight``.
     adversarial_factor: multiplies both adversarial losses, the generator's and the discriminator's.
+
+    Raises: ``ValueError`` naming the field and its value, for an unknown word or a size or count that is too small.
     """
 
     in_channels: int = 1
@@ -111,24 +116,12 @@ PAPER_3D_F16_512 = replace(PAPER_3D_F16_1024, num_codes=512)
 PAPER_3D_F16_256 = replace(PAPER_3D_F16_1024, num_codes=256)
 PAPER_3D_F32_1024 = replace(PAPER_3D_F8_1024, num_downsamples=5)
 
-# Not published: 16 x 64 x 64 clips on a CPU, minutes instead of days.
-SMALL_F8 = VQGANConfig(
-    widths=(16, 16, 32, 32, 64),
-    encoder_blocks=1,
-    decoder_blocks=1,
-    num_codes=256,
-    code_dim=64,
-    codebook="ema",
-    perceptual_frames=4,
-    discriminator_widths=(16, 32, 64, 128),
-    adversarial_start=500,
-)
-
 
 class VQGAN(nn.Module):
-    """Clips (B, in_channels, T, H, W) <-> tokens (B, T/f, H/f, W/f) with f = 2**num_downsamples.
+    """Clips (B, in_channels, T, H, W) in [0, 1] <-> tokens (B, T/f, H/f, W/f) int64 with f = 2**num_downsamples.
 
     Trains with ``loss``, ``players`` and ``after_step``; the discriminator is the second player.
+    Raises: ``ValueError`` for clips with other channels, or with T, H or W that is no multiple of f.
     """
 
     def __init__(self, config: VQGANConfig) -> None:
@@ -164,7 +157,7 @@ class VQGAN(nn.Module):
 
     @torch.no_grad()
     def encode(self, clips: Float[Tensor, "batch c_in t h w"]) -> Int[Tensor, "batch t2 h2 w2"]:
-        """Tokens of the clips."""
+        """Tokens of the clips, 0 to num_codes - 1."""
         return self._quantize(clips).tokens
 
     @torch.no_grad()
@@ -187,9 +180,10 @@ class VQGAN(nn.Module):
 
         ``"loss/generator"`` and, from ``adversarial_start`` on, ``"loss/discriminator"``; before that the key is
         absent and the discriminator rests. All other keys are detached: ``"loss"`` (the generator's),
-        ``"reconstruction"``, ``"l1"``, ``"l2"``, ``"perceptual"``, ``"quantization"``, ``"perplexity"`` and, with the
-        discriminator, ``"adversarial"``, ``"adversarial_weight"``, ``"logit_real"``, ``"logit_fake"``. Without
-        gradients (under ``torch.no_grad``) the adversarial part is left out: its weight is made of gradients.
+        ``"reconstruction"``, ``"l1"``, ``"quantization"``, ``"perplexity"``; ``"l2"`` and ``"perceptual"`` where they
+        have a weight; and, with the discriminator, ``"adversarial"``, ``"adversarial_weight"``, ``"logit_real"``,
+        ``"logit_fake"``. Without gradients (under ``torch.no_grad``) the adversarial part is left out: its weight is
+        made of gradients.
 
         The losses on the output are differentiated once, down to the output; the sum is then handed to the decoder.
         The adaptive weight, the generator's loss and the discriminator's loss share these passes.

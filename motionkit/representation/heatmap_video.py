@@ -30,8 +30,9 @@ class HeatmapVideo:
     size: side of the square heatmaps, in pixels.
     sigma_px: standard deviation of the limb profile, in pixels.
     cameras: the views to draw from, for ``"2d"``; each window gets one at random.
-    fill: part of the picture that the clip's bounding box may take.
+    fill: part of the picture that the window's bounding box may take.
 
+    Raises: ``ValueError`` for other ``dimensions``, and for ``"2d"`` without a camera.
     Differs: the paper's 3D windows come in the orientation of the studio; ours are turned by a random angle about the
     vertical axis, because recorded walks mostly run along one axis of the room.
     """
@@ -63,8 +64,13 @@ class HeatmapVideo:
         generator: torch.Generator,
         confidence: Float[Tensor, "B T J"] | None = None,
     ) -> tuple[Float[Tensor, "B T J C"], Float[Tensor, "B T J"]]:
-        """What is drawn, and how bright: keypoints in pixels (C = 2) or joints in voxels (C = 3), inside the box of
-        their window, and the peak of each; 0 for joints that are behind the camera."""
+        """What is drawn, and how bright: keypoints in pixels (C = 2) or joints in voxels (C = 3), each window fitted to
+        the picture, and the peak of each joint.
+
+        positions: metres, Y up. generator: draws views and turns, and so decides them.
+        confidence: the peaks, in [0, 1], 1 by default; joints behind the camera get 0. Joints of peak 0 do not count
+            for the box.
+        """
         peaks = torch.ones_like(positions[..., 0]) if confidence is None else confidence
         centered = center_on_ground(positions)
         if self.dimensions == "3d":
@@ -83,7 +89,10 @@ class HeatmapVideo:
         generator: torch.Generator,
         confidence: Float[Tensor, "B T J"] | None = None,
     ) -> dict[str, Tensor]:
-        """Draw a batch: ``{"input": (B, C_in, T, H, W), "target": (B, C_out, T, H, W)}``, values in [0, 1]."""
+        """Draw a batch: ``{"input": (B, C_in, T, H, W), "target": (B, C_out, T, H, W)}``, values in [0, 1].
+
+        The parameters are those of ``place``. For ``"3d"`` both entries are the same tensor.
+        """
         keypoints, peaks = self.place(positions, generator, confidence)
         limbs = self.skeleton.limbs
         if self.dimensions == "3d":
@@ -100,7 +109,7 @@ def center_on_ground(positions: Float[Tensor, "*batch T J 3"]) -> Float[Tensor, 
 
 
 def turn(positions: Float[Tensor, "B T J 3"], generator: torch.Generator) -> Float[Tensor, "B T J 3"]:
-    """Turn each window by its own random angle about the vertical (Y) axis."""
+    """Turn each window by its own random angle about the vertical (Y) axis through the origin."""
     angle = torch.rand(len(positions), generator=generator, device=generator.device).to(positions) * (2 * math.pi)
     cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
     rotation = torch.stack([cos, zero, sin, zero, one, zero, -sin, zero, cos], dim=-1).view(-1, 1, 3, 3)
