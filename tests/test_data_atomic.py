@@ -17,11 +17,15 @@ def test_the_file_appears_when_the_block_ends(tmp_path):
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_interrupted_write_changes_nothing(tmp_path, error):
+    def write_half():
+        with written_whole(path) as aside:
+            aside.write_text("ne")
+            raise error
+
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(error), written_whole(path) as aside:
-        aside.write_text("ne")
-        raise error
+    with pytest.raises(error):
+        write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

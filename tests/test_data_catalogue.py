@@ -525,7 +525,7 @@ def test_real_data(data_folder, name):
     assert fingerprint(again) == fingerprint(clips)
 
 
-def test_real_cmu_is_metric_and_labelled(data_folder):
+def test_real_cmu_is_metric_and_labeled(data_folder):
     if CATALOGUE["cmu"].find() is None:
         pytest.skip(f"cmu is not in {data_folder}")
     clips = load_dataset("cmu", actions=["walk"])

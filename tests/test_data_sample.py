@@ -66,7 +66,7 @@ def test_jumps_fall_with_gravity(clips):
     assert -13 < np.median(fitted) < -7
 
 
-def test_packing_is_exact_to_a_twentieth_of_a_millimetre(tmp_path, monkeypatch):
+def test_packing_is_exact_to_a_twentieth_of_a_millimeter(tmp_path, monkeypatch):
     steps = np.random.default_rng(0).normal(size=(50, 31, 3)) * 0.01
     positions = steps.cumsum(axis=0)
     positions[:, 5] = positions[:, 4]

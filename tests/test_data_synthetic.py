@@ -273,7 +273,7 @@ def test_seeds_decide_everything():
         assert np.abs(other.positions - one.positions).max() > 0.05
 
 
-def test_clip_is_labelled():
+def test_clip_is_labeled():
     clip = generate("box", seed=1, duration_s=1.5, fps=20.0, style="tired", height_m=1.5, speed=1.3)
     assert clip.captions == ("a short person boxes quickly and tiredly",)
     assert (clip.action, clip.fps, clip.num_frames, clip.skeleton) == ("box", 20.0, 30, CMU_31)

@@ -136,7 +136,7 @@ class TestAligned:
         torch.testing.assert_close(pa_mpjpe_mm(point, flat), expected)
         assert pa_mpjpe_mm(flat, point).item() == pytest.approx(0, abs=1e-9)
 
-    def test_float32_is_good_to_a_micrometre(self):
+    def test_float32_is_good_to_a_micrometer(self):
         target = pose(50, 17)
         error = pa_mpjpe_mm(moved(target).float(), target.float())
         assert error.max() < 2e-3  # mm, of poses a metre in size and metres away

@@ -48,7 +48,7 @@ def test_every_nth_frame_is_kept_on_an_exact_time_axis(fps, stride):
     assert np.abs(decoded(data) - clip.positions[::stride]).max() < 0.00051
 
 
-def test_positions_are_rounded_to_the_millimetre_and_no_coarser():
+def test_positions_are_rounded_to_the_millimeter_and_no_coarser():
     clip = load_dataset("sample")[0]
     data = play(clip).payload["clips"][0]
     assert data["unit"] == 0.001
@@ -56,7 +56,7 @@ def test_positions_are_rounded_to_the_millimetre_and_no_coarser():
     assert 0.0003 < error.max() < 0.00051
 
 
-def test_a_motion_too_wide_for_millimetres_gets_a_coarser_unit_instead_of_wrapping_around():
+def test_a_motion_too_wide_for_millimeters_gets_a_coarser_unit_instead_of_wrapping_around():
     clip = small_clip(span_m=400.0)
     data = play(clip).payload["clips"][0]
     assert np.abs(decoded(data) - clip.positions).max() < 0.51 * data["unit"] < 0.004

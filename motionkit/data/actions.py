@@ -158,9 +158,9 @@ def _gait_feet(
         count = torch.floor(u + offset)
         phase = u + offset - count
         swung = ((phase - duty) / (1 - duty)).clamp(0.0, 1.0)
-        travelled = count - offset + passing + swung**2 * (3 - 2 * swung)
+        traveled = count - offset + passing + swung**2 * (3 - 2 * swung)
         zero = torch.zeros_like(u)
-        feet.append(Foot(travelled * stride_m, zero + 0.075 * unit, shape(phase) * unit, pitch(phase), zero + 0.09))
+        feet.append(Foot(traveled * stride_m, zero + 0.075 * unit, shape(phase) * unit, pitch(phase), zero + 0.09))
     return feet[0], feet[1]
 
 

@@ -22,7 +22,7 @@ def read_cmu(folder: str | Path, captions: Mapping[str, str] | None = None) -> l
     captions: descriptions by trial, for trials that no index describes.
     """
     return [
-        _labelled(read_bvh(path, unit_m=CMU_UNIT_M, skeleton=CMU_31, skip_frames=1), "cmu", path, index, captions or {})
+        _labeled(read_bvh(path, unit_m=CMU_UNIT_M, skeleton=CMU_31, skip_frames=1), "cmu", path, index, captions or {})
         for path, index in _trials(Path(folder), "bvh")
     ]
 
@@ -35,7 +35,7 @@ def read_cmu_amc(folder: str | Path, captions: Mapping[str, str] | None = None) 
         if not asf.is_file():
             raise ValueError(f"{path}: its skeleton {asf.name} is not beside it")
         _, fps = index.get(path.stem, ("", 120.0))
-        clips.append(_labelled(read_amc(path, asf, fps=fps), "cmu_amc", path, index, captions or {}))
+        clips.append(_labeled(read_amc(path, asf, fps=fps), "cmu_amc", path, index, captions or {}))
     return clips
 
 
@@ -74,7 +74,7 @@ def _trials(folder: Path, extension: str) -> list[tuple[Path, dict[str, tuple[st
     return [(path, labels) for path in sorted(folder.rglob(f"*.{extension}"))]
 
 
-def _labelled(
+def _labeled(
     clip: MotionClip,
     dataset: str,
     path: Path,

@@ -1,4 +1,4 @@
-"""HumanAct12: 1,191 labelled clips of 24 joint positions, one ``.npy`` array a clip.
+"""HumanAct12: 1,191 labeled clips of 24 joint positions, one ``.npy`` array a clip.
 
 Source: C. Guo et al., Action2Motion, ACM MM 2020. File names are
 ``P<person>G<group>R<round>F<first frame>T<last frame>A<coarse label><fine label>.npy``.

@@ -137,7 +137,7 @@ def tstd_code(
 ) -> Float[Tensor, "*batch"]:
     """T-Std as the authors' program computes it: mean spread of three per-frame score curves, each scaled to [0, 1].
 
-    The curves PSNR, SSIM (border "valid") and L1 over the frames of a clip are min-max normalised, their unbiased
+    The curves PSNR, SSIM (border "valid") and L1 over the frames of a clip are min-max normalized, their unbiased
     standard deviations averaged. A constant curve counts as 0. Needs two frames or more.
 
     It is free of scale: doubling every error leaves it unchanged, and 64 independent Gaussian scores give 0.214 +-

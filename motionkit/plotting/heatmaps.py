@@ -158,9 +158,7 @@ def composite(
     return picture if dark else 1 - picture
 
 
-def heatmap_layers(
-    axes: Axes, maps: Any, sides: Sequence[str], *, dark: bool = True, legend: bool = True
-) -> AxesImage:
+def heatmap_layers(axes: Axes, maps: Any, sides: Sequence[str], *, dark: bool = True, legend: bool = True) -> AxesImage:
     """Draw ``composite(maps, sides)`` with pixel coordinates on the axes and a legend of the sides present."""
     from matplotlib.lines import Line2D
 

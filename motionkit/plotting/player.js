@@ -383,7 +383,7 @@ function motionkitPlayer(root, payload) {
     if (playing && lastTick === null) requestAnimationFrame(tick);
   }
 
-  // Steps are exact: to the neighbouring frame of the fastest clip, whatever the time was between two frames.
+  // Steps are exact: to the neighboring frame of the fastest clip, whatever the time was between two frames.
   function step(frames) {
     setPlaying(false);
     const last = Number(slider.max);

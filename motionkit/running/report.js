@@ -1,4 +1,4 @@
-// The report's own behaviour: the menu of narrow screens, all code at once, and the section one is reading.
+// The report's own behavior: the menu of narrow screens, all code at once, and the section one is reading.
 (function () {
   "use strict";
   const side = document.querySelector(".side");
