@@ -49,10 +49,12 @@ def reconstruction_scores(
     batches: dicts with "input" and "target", values in [0, 1].
 
     Outputs are clipped to [0, 1] first, as the published evaluation does. SSIM uses the border rule "valid", which is
-    the published code's; PSNR is that of a frame's mean squared error over its channels; every score is the mean over
-    the frames of a window, foreground SSIM over those frames that show anything. "T-Std" is the public code's
-    statistic, "T-Std paper" the literal equation of the text, "T-Std temporal" the pixelwise spread of the error over
-    time.
+    the published code's; PSNR (dB) is that of a frame's mean squared error over its channels; both, and L1 (in units of
+    intensity), are means over the frames of a window, foreground SSIM over those that show anything, NaN if
+    none does. "T-Std" is the public code's statistic, "T-Std paper" the literal equation of the text, "T-Std temporal"
+    the pixelwise spread of the error over time. SSIM and the three T-Std are taken channel by channel and averaged.
+
+    Raises ``ValueError`` for an output of another shape than its target and for frames smaller than SSIM's window.
     """
     scores: dict[str, list[Tensor]] = {name: [] for name in SCORES}
     for batch in batches:
@@ -67,10 +69,10 @@ def reconstruction_scores(
 def tokenizer_scores(
     model: Tokenizer, batches: Iterable[Mapping[str, Tensor]]
 ) -> tuple[dict[str, Float[Tensor, "windows"]], Int[Tensor, "windows t h w"]]:
-    """The scores of a model with tokens, and the tokens: one pass over ``batches``.
+    """The scores of a model with tokens, and the tokens (windows, t, h, w) on the CPU: one pass over ``batches``.
 
     Adds "Q-Loss", the quantizer's loss of the window's batch, where the model has one (the paper: its mean over the
-    test set, one window a batch).
+    test set, one window a batch). The model is used as it is: call ``model.eval()`` before.
     """
     tokens: list[Tensor] = []
     q_losses: list[Tensor] = []
@@ -92,7 +94,7 @@ def summarize(
     tokens: Int[Tensor, "..."] | None = None,
     num_codes: int = 0,
 ) -> dict[str, float]:
-    """One number a metric: the mean over the windows; and what follows from several of them.
+    """One number a metric: the mean over the windows, those with NaN left out; and what follows from several of them.
 
     blank: the scores of the blank output on the same windows, for "SSIM skill".
     tokens, num_codes: with them also "Perplexity" and "Codes used" of these windows.
@@ -109,7 +111,7 @@ def summarize(
 def window_scores(
     output: Float[Tensor, "B C T H W"], target: Float[Tensor, "B C T H W"]
 ) -> dict[str, Float[Tensor, "B"]]:
-    """The scores of one batch; see :func:`reconstruction_scores`."""
+    """The scores of one batch, values in [0, 1]; see :func:`reconstruction_scores`."""
     # One picture a frame: its channels below one another, so that a frame's squared error covers them all.
     wide_output, wide_target = (video.transpose(1, 2).flatten(2, 3) for video in (output, target))
     return {
