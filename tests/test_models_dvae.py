@@ -5,20 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from moving_bar import moving_bar
 
 from motionkit.models import vqgan
 from motionkit.models.dvae import DVAE, PAPER_2D_DVAE_F8_2048, PAPER_3D_DVAE_F8_2048, DVAEConfig
 
 TINY = DVAEConfig(widths=(8, 8, 16), num_downsamples=2, encoder_blocks=1, decoder_blocks=1, num_codes=16, code_dim=8)
-
-
-def moving_bar(batch=2, frames=8, size=16):
-    clips = torch.zeros(batch, 1, frames, size, size)
-    for clip in range(batch):
-        for frame in range(frames):
-            column = (2 + frame + 3 * clip) % (size - 2)
-            clips[clip, 0, frame, 4:-4, column : column + 2] = 1
-    return clips
 
 
 def build(config):

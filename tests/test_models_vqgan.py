@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from moving_bar import moving_bar
 
 from motionkit.models import vqgan
 from motionkit.models.baselines import temporal_mean
@@ -25,17 +26,6 @@ TINY = VQGANConfig(
     adversarial_start=None,
 )
 WITH_GAN = replace(TINY, adversarial_start=2)
-
-
-def moving_bar(channels=1, batch=2, frames=8, size=16):
-    """A bar that crosses the picture, one channel faster than the other."""
-    clips = torch.zeros(batch, channels, frames, size, size)
-    for clip in range(batch):
-        for channel in range(channels):
-            for frame in range(frames):
-                column = (2 + frame * (1 + channel) + 3 * clip) % (size - 2)
-                clips[clip, channel, frame, 4:-4, column : column + 2] = 1
-    return clips
 
 
 def build(config, seed=0):

@@ -72,7 +72,7 @@ def tokenizer_scores(
     """The scores of a model with tokens, and the tokens (windows, t, h, w) on the CPU: one pass over ``batches``.
 
     Adds "Q-Loss", the quantizer's loss of the window's batch, where the model has one (the paper: its mean over the
-    test set, one window a batch). The model is used as it is: call ``model.eval()`` before.
+    test set, one window a batch).
     """
     tokens: list[Tensor] = []
     q_losses: list[Tensor] = []
