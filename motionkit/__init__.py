@@ -1,3 +1,3 @@
-"""motionkit: human-motion research, five papers behind one thin PyTorch library."""
+"""motionkit: human-motion research, papers behind one thin PyTorch library."""
 
 __version__ = "0.1.0"
