@@ -274,6 +274,8 @@ def test_wrong_clips_are_refused_with_their_shape(shape):
         ({"perceptual_frames": 0}, "perceptual_frames"),
         ({"num_codes": 1}, "num_codes must be at least 2, got 1"),
         ({"out_channels": 0}, "out_channels"),
+        ({"l2_weight": -1.0}, "l2_weight must be 0 or more, got -1"),
+        ({"adversarial_cap": float("nan")}, "adversarial_cap must be 0 or more, got nan"),
     ],
 )
 def test_impossible_configurations_are_refused(values, message, unchecked):

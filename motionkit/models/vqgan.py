@@ -99,6 +99,10 @@ class VQGANConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.num_codes < 2:
             raise ValueError(f"num_codes must be at least 2, got {self.num_codes}")
+        weights = ("l1_weight", "l2_weight", "perceptual_weight", "codebook_weight", "commitment_weight")
+        for name in (*weights, "adversarial_weight", "adversarial_cap", "adversarial_factor"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
 
 
 # Table III, the VQ-GAN rows. 2D: one input channel a limb, the output is their maximum; 3D: three projections.
