@@ -53,3 +53,8 @@ def unchecked():
     jaxtyping_config.update("jaxtyping_disable", True)
     yield
     jaxtyping_config.update("jaxtyping_disable", False)
+
+
+def pytest_make_parametrize_id(val, argname):
+    """Bytes are named by their argument: archives hold the time they were made, and names must not change with it."""
+    return argname if isinstance(val, bytes) else None

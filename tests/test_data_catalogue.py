@@ -397,7 +397,7 @@ def test_amass_folder(tmp_path):
 
 # --- fetching ---------------------------------------------------------------------------------------------------------
 
-CONTENT = {"a.npy": b"alpha", "b.npy": b"beta", "c.idx.gz": gzip.compress(b"gamma")}
+CONTENT = {"a.npy": b"alpha", "b.npy": b"beta", "c.idx.gz": gzip.compress(b"gamma", mtime=0)}
 
 
 @pytest.fixture
@@ -465,7 +465,7 @@ def test_fetch_accepts_the_same_content_packed_differently(remote, server, empty
         ("b.npy", b"evil", ValueError, "b.npy: SHA-256 is"),
         ("b.npy", None, FileNotFoundError, "404.*By hand: data set 'remote'.*a.npy, b.npy and c.idx.gz."),
         ("c.idx.gz", b"no gzip", FileNotFoundError, "c.idx.gz: .*By hand"),
-        ("c.idx.gz", gzip.compress(b"gamma")[:-6], FileNotFoundError, "c.idx.gz: .*By hand"),
+        ("c.idx.gz", gzip.compress(b"gamma", mtime=0)[:-6], FileNotFoundError, "c.idx.gz: .*By hand"),
     ],
 )
 def test_fetch_that_fails_leaves_no_half_data_set(remote, server, empty_root, path, content, kind, message):
