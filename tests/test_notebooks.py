@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from motionkit.running.notebooks import check_parameters, notebook_parameters, read_profile
+from motionkit.running.parameters import check_parameters, notebook_parameters, read_profile
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))

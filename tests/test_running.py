@@ -13,17 +13,10 @@ from motionkit import cli
 from motionkit.data.catalogue import load_dataset
 from motionkit.plotting.motion import play
 from motionkit.results import published, result_row, save_results, start_record
-from motionkit.running import notebooks
-from motionkit.running.commands import parse_settings
-from motionkit.running.notebooks import (
-    NotebookFailed,
-    Progress,
-    cell_titles,
-    check_parameters,
-    find_notebook,
-    notebook_parameters,
-    run_notebook,
-)
+from motionkit.running import parameters
+from motionkit.running.notebooks import NotebookFailed, cell_titles, run_notebook
+from motionkit.running.parameters import check_parameters, find_notebook, notebook_parameters, parse_settings
+from motionkit.running.progress import Progress
 from motionkit.running.report import build_report
 
 PARAMETERS = """\
@@ -41,7 +34,7 @@ def folder(tmp_path, monkeypatch):
     """A folder of notebooks that stands for the project's."""
     folder = tmp_path / "notebooks"
     (folder / "parameters").mkdir(parents=True)
-    monkeypatch.setattr(notebooks, "notebooks_folder", lambda: folder)
+    monkeypatch.setattr(parameters, "notebooks_folder", lambda: folder)
     return folder
 
 
@@ -77,14 +70,14 @@ def test_a_notebook_is_found_by_path_name_and_beginning(folder):
 
 
 def test_without_notebooks_the_error_says_where_they_were_sought(tmp_path, monkeypatch):
-    monkeypatch.setattr(notebooks.motionkit, "__file__", str(tmp_path / "site" / "motionkit" / "__init__.py"))
+    monkeypatch.setattr(parameters.motionkit, "__file__", str(tmp_path / "site" / "motionkit" / "__init__.py"))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "notebooks"))):
-        notebooks.notebooks_folder()
+        parameters.notebooks_folder()
     (tmp_path / "notebooks").mkdir()
     write_to = tmp_path / "notebooks" / "00_start.ipynb"
     nbformat.write(v4.new_notebook(), write_to)
-    assert notebooks.notebooks_folder() == tmp_path / "notebooks"
+    assert parameters.notebooks_folder() == tmp_path / "notebooks"
 
 
 # ---- parameters ------------------------------------------------------------------------------------------------------

@@ -24,7 +24,8 @@ def run(
         set: single parameters as name=value, in place of the profile's.
         out: folder for the executed notebooks; runs/PROFILE by default.
     """
-    from motionkit.running.notebooks import NotebookFailed, check_parameters, find_notebook, read_profile, run_notebook
+    from motionkit.running.notebooks import NotebookFailed, run_notebook
+    from motionkit.running.parameters import check_parameters, find_notebook, parse_settings, read_profile
 
     if not notebooks:
         raise ValueError("which notebook? For example: motionkit run 00 01 --profile laptop")
@@ -75,23 +76,3 @@ def report(
         raise FileNotFoundError(f"no executed notebooks in {folder}; first: motionkit run 00 01 --profile {profile}")
     path = build_report(list(dict.fromkeys(chosen)), [folder, *results], out)
     print(f"{path} ({path.stat().st_size / 1e6:.1f} MB): {', '.join(p.stem for p in dict.fromkeys(chosen))}")
-
-
-def parse_settings(settings: tuple[str, ...]) -> dict[str, object]:
-    """``name=value`` pairs, the values read as YAML: numbers, true and false, [lists], null, else text.
-
-    >>> parse_settings(("steps=20", "dataset=cmu", "widths=[8, 16]"))
-    {'steps': 20, 'dataset': 'cmu', 'widths': [8, 16]}
-    """
-    import yaml
-
-    parsed = {}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not equals or not name.strip():
-            raise ValueError(f"--set {setting!r}: expected name=value")
-        try:
-            parsed[name.strip()] = yaml.safe_load(value) if value.strip() else ""
-        except yaml.YAMLError as error:
-            raise ValueError(f"--set {setting!r}: the value cannot be read: {error}") from None
-    return parsed

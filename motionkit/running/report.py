@@ -30,7 +30,7 @@ from pygments.lexers import PythonLexer
 
 from motionkit.data.atomic import written_whole
 from motionkit.results import RECORD_FILE, RunRecord, compare, load_record, load_results
-from motionkit.running.notebooks import notebook_parameters
+from motionkit.running.parameters import notebook_parameters
 
 _PLOTLY = "application/vnd.plotly.v1+json"
 _POLICY = (
