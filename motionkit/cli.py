@@ -10,7 +10,7 @@ import tyro
 
 from motionkit.data.catalogue import CATALOGUE, find_dataset
 from motionkit.data.dataset import Check, KnownFile
-from motionkit.running.commands import report, run
+from motionkit.running.commands import dashboard, lab, report, run
 
 Names = Annotated[tuple[str, ...], tyro.conf.Positional]
 
@@ -82,6 +82,8 @@ COMMANDS: dict[str, Any] = {
     "data": {"list": data_list, "check": data_check, "fetch": data_fetch},
     "run": run,
     "report": report,
+    "lab": lab,
+    "dashboard": dashboard,
 }
 
 

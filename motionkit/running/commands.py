@@ -1,4 +1,4 @@
-"""What ``motionkit run`` and ``motionkit report`` do. The heavy imports wait until one of them is called."""
+"""What ``motionkit run``, ``report`` and their neighbors do. The heavy imports wait until one of them is called."""
 
 from __future__ import annotations
 
@@ -76,3 +76,41 @@ def report(
         raise FileNotFoundError(f"no executed notebooks in {folder}; first: motionkit run 00 01 --profile {profile}")
     path = build_report(list(dict.fromkeys(chosen)), [folder, *results], out)
     print(f"{path} ({path.stat().st_size / 1e6:.1f} MB): {', '.join(p.stem for p in dict.fromkeys(chosen))}")
+
+
+def lab(
+    notebook: Annotated[str, tyro.conf.Positional] = "00",
+    port: int = 8888,
+    browser: bool = True,
+    jupyter: tuple[str, ...] = (),
+) -> None:
+    """Open JupyterLab at a notebook; what is only run there is not saved unless you ask for it.
+
+    Args:
+        notebook: name, or its beginning.
+        port: the first to try; a taken one gives way to the next.
+        browser: open a browser.
+        jupyter: further settings of Jupyter as name=value, such as ip=0.0.0.0.
+    """
+    from motionkit.running.lab import open_lab
+
+    open_lab(notebook, port=port, browser=browser, jupyter=jupyter)
+
+
+def dashboard(
+    notebook: Annotated[str, tyro.conf.Positional] = "00",
+    port: int = 8866,
+    browser: bool = True,
+    jupyter: tuple[str, ...] = (),
+) -> None:
+    """Serve a notebook as a page with live widgets and without code; each reader gets a run of their own.
+
+    Args:
+        notebook: name, or its beginning.
+        port: the first to try; a taken one gives way to another.
+        browser: open a browser.
+        jupyter: further settings of Voila as name=value, such as Voila.ip=0.0.0.0.
+    """
+    from motionkit.running.lab import open_dashboard
+
+    open_dashboard(notebook, port=port, browser=browser, jupyter=jupyter)
