@@ -11,8 +11,14 @@ import pytest
 
 from motionkit import cli
 from motionkit.running import parameters
-from motionkit.running.notebooks import NotebookFailed, cell_titles, run_notebook
-from motionkit.running.parameters import check_parameters, find_notebook, notebook_parameters, parse_settings
+from motionkit.running.notebooks import NotebookFailed, run_notebook
+from motionkit.running.parameters import (
+    cell_titles,
+    check_parameters,
+    find_notebook,
+    notebook_parameters,
+    parse_settings,
+)
 from motionkit.running.progress import Progress
 
 PARAMETERS = """\

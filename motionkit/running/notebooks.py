@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,14 @@ from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
 from motionkit.running.kernels import Kernel
-from motionkit.running.parameters import OWN_PROFILE, check_parameters, find_notebook, read_notebook, read_profile
+from motionkit.running.parameters import (
+    OWN_PROFILE,
+    cell_titles,
+    check_parameters,
+    find_notebook,
+    read_notebook,
+    read_profile,
+)
 from motionkit.running.progress import Progress, plain
 
 
@@ -73,23 +79,6 @@ class _Engine(NBClientEngine):
 papermill_engines.register("motionkit", _Engine)
 # Names are checked here before a run, by a reader that knows more annotations than papermill's.
 logging.getLogger("papermill").addFilter(lambda record: "unknown parameter" not in record.getMessage())
-
-
-def cell_titles(notebook: nbformat.NotebookNode) -> dict[int, str]:
-    """For each code cell with content, by index: the heading above it, else its first line."""
-    titles, heading = {}, ""
-    for index, cell in enumerate(notebook.cells):
-        if cell.cell_type == "markdown":
-            for line in cell.source.splitlines():
-                if match := re.match(r"#{1,6}\s+(.*)", line):
-                    heading = match[1].strip().rstrip("#").strip()
-        elif cell.cell_type == "code" and cell.source.strip():
-            tags = cell.metadata.get("tags", ())
-            if "parameters" in tags or "injected-parameters" in tags:
-                titles[index] = "parameters"
-                continue
-            titles[index] = heading or cell.source.strip().splitlines()[0][:60]
-    return titles
 
 
 def run_notebook(

@@ -213,6 +213,23 @@ def read_notebook(notebook: Path) -> nbformat.NotebookNode:
         raise ValueError(f"{notebook} is no readable notebook: {type(error).__name__}: {error}") from None
 
 
+def cell_titles(notebook: nbformat.NotebookNode) -> dict[int, str]:
+    """For each code cell with content, by index: the heading above it, else its first line."""
+    titles, heading = {}, ""
+    for index, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown":
+            for line in cell.source.splitlines():
+                if match := re.match(r"#{1,6}\s+(.*)", line):
+                    heading = match[1].strip().rstrip("#").strip()
+        elif cell.cell_type == "code" and cell.source.strip():
+            tags = cell.metadata.get("tags", ())
+            if "parameters" in tags or "injected-parameters" in tags:
+                titles[index] = "parameters"
+                continue
+            titles[index] = heading or cell.source.strip().splitlines()[0][:60]
+    return titles
+
+
 def parse_settings(settings: tuple[str, ...]) -> dict[str, object]:
     """``name=value`` pairs, the values read as YAML: numbers, true and false, [lists], null, else text.
 
