@@ -1,8 +1,10 @@
-"""Shared by all tests: shape checks on, one thread, no live widgets, a private cache, one place for tolerances."""
+"""Shared by all tests: shape checks on, one thread, no live widgets, a private cache, one place for tolerances; and one
+browser, with the folder its screenshots are kept in."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -58,3 +60,33 @@ def unchecked():
 def pytest_make_parametrize_id(val, argname):
     """Bytes are named by their argument: archives hold the time they were made, and names must not change with it."""
     return argname if isinstance(val, bytes) else None
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium. Without one a test is skipped, or fails where MOTIONKIT_BROWSER=required."""
+    missing = "no chromium on the PATH" if CHROMIUM is None else ""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing = "playwright is not installed"
+    if missing:
+        is_required = os.environ.get("MOTIONKIT_BROWSER") == "required"
+        (pytest.fail if is_required else pytest.skip)(f"the browser tests need Chromium and playwright: {missing}")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def artifacts() -> Path:
+    """Where screenshots and server logs are kept for a reader: ``test-artifacts/`` beside the tests, not in git."""
+    folder = Path(__file__).parent.parent / "test-artifacts"
+    folder.mkdir(exist_ok=True)
+    return folder

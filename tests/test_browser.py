@@ -1,7 +1,5 @@
 """A real browser without a network opens what a reader opens: the player and the report work, ask for nothing, and say
-nothing wrong. Screenshots stay in pytest's folder of temporary files."""
-
-import shutil
+nothing wrong. Screenshots are kept in ``test-artifacts/``."""
 
 import nbformat
 import nbformat.v4 as v4
@@ -14,21 +12,6 @@ from motionkit.plotting.motion import play
 from motionkit.running.report import build_report
 
 pytestmark = pytest.mark.browser
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed")
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -69,7 +52,7 @@ def settle(page):
     page.wait_for_timeout(250)
 
 
-def test_the_player_plays_pauses_and_obeys_keys(open_page, clip, tmp_path):
+def test_the_player_plays_pauses_and_obeys_keys(open_page, clip, tmp_path, artifacts):
     page = open_page(play(clip, autoplay=False).save_html(tmp_path / "player.html"))
     root = page.locator(ROOT)
     settle(page)
@@ -91,7 +74,7 @@ def test_the_player_plays_pauses_and_obeys_keys(open_page, clip, tmp_path):
         page.keyboard.press(key)
         settle(page)
         assert page.locator(".clock").inner_text() == expected, key
-    page.screenshot(path=tmp_path / "player.png")
+    page.screenshot(path=artifacts / "player.png")
 
 
 def test_the_view_turns_zooms_follows_and_comes_back(open_page, clip, tmp_path):
@@ -125,7 +108,7 @@ def test_the_view_turns_zooms_follows_and_comes_back(open_page, clip, tmp_path):
     assert root.evaluate(PICTURE) == pictures[0]
 
 
-def test_two_players_on_one_page_do_not_disturb_each_other(open_page, clip, tmp_path):
+def test_two_players_on_one_page_do_not_disturb_each_other(open_page, clip, tmp_path, artifacts):
     second = (clip.positions, clip.skeleton, 30.0)
     body = play([clip, second], autoplay=False)._repr_html_() + play([clip, second], layout="overlay")._repr_html_()
     path = tmp_path / "two.html"
@@ -138,11 +121,11 @@ def test_two_players_on_one_page_do_not_disturb_each_other(open_page, clip, tmp_
     page.wait_for_timeout(500)
     after = [roots.nth(k).evaluate(PICTURE) for k in range(4)]
     assert [a != b for a, b in zip(before, after, strict=True)] == [False, True, False, True]
-    page.screenshot(path=tmp_path / "two.png", full_page=True)
+    page.screenshot(path=artifacts / "two_players.png", full_page=True)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_player_suits_its_background_and_is_sharp_on_fine_screens(open_page, clip, tmp_path, scheme):
+def test_the_player_suits_its_background_and_is_sharp_on_fine_screens(open_page, clip, tmp_path, artifacts, scheme):
     path = play(clip, autoplay=False).save_html(tmp_path / "player.html")
     page = open_page(path, color_scheme=scheme, device_scale_factor=2)
     settle(page)
@@ -151,7 +134,7 @@ def test_the_player_suits_its_background_and_is_sharp_on_fine_screens(open_page,
         return [canvas.width, canvas.clientWidth, canvas.getContext('2d').getImageData(900, 40, 1, 1).data[0]] }""")
     assert width == 2 * shown
     assert (corner > 200) == (scheme == "light")
-    page.screenshot(path=tmp_path / f"{scheme}.png")
+    page.screenshot(path=artifacts / f"player_{scheme}.png")
 
 
 def test_a_reader_who_asked_for_calm_gets_a_still_player(open_page, clip, tmp_path):
@@ -178,9 +161,9 @@ def report(tmp_path_factory, clip):
     return build_report([folder / "00_moves.ipynb"], out=folder / "report.html")
 
 
-def test_the_report_moves_folds_and_leads_to_its_sections(open_page, report, tmp_path):
+def test_the_report_moves_folds_and_leads_to_its_sections(open_page, report, artifacts):
     page = open_page(report)
-    page.screenshot(path=tmp_path / "report.png")
+    page.screenshot(path=artifacts / "report.png")
     root = page.locator(ROOT)
     root.scroll_into_view_if_needed()
     settle(page)
@@ -198,10 +181,10 @@ def test_the_report_moves_folds_and_leads_to_its_sections(open_page, report, tmp
     assert page.locator("nav a.here").inner_text() == "A plot"
 
 
-def test_the_report_fits_a_narrow_screen(open_page, report, tmp_path):
+def test_the_report_fits_a_narrow_screen(open_page, report, artifacts):
     page = open_page(report, viewport={"width": 390, "height": 800})
     settle(page)
-    page.screenshot(path=tmp_path / "narrow.png")
+    page.screenshot(path=artifacts / "report_narrow.png")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert not page.locator("nav").is_visible()
     page.get_by_role("button", name="Contents").click()
