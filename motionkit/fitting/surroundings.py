@@ -97,7 +97,8 @@ class Interrupts:
 class SharedBuffers:
     """Keeps the buffers of several processes alike: those a step changed become their mean (integers: rank 0's).
 
-    Only the changed ones, because averaging constants step by step would wear them down by rounding.
+    Only the changed ones, because averaging constants step by step would wear them down by rounding. Buffers that are
+    no part of a checkpoint are what a process gathers within a step, and its own.
     """
 
     def __init__(self, model: nn.Module, average: Callable[[Tensor], Tensor]) -> None:
@@ -106,7 +107,7 @@ class SharedBuffers:
 
     def average_changed(self) -> None:
         now = self._versions()
-        changed = [b for name, b in self._model.named_buffers() if self._before.get(name) != now[name]]
+        changed = [b for name, b in self._shared() if self._before.get(name) != now[name]]
         floats = [b for b in changed if b.is_floating_point()]
         with torch.no_grad():
             if floats:
@@ -118,4 +119,10 @@ class SharedBuffers:
                     torch.distributed.broadcast(b, src=0)
 
     def _versions(self) -> dict[str, tuple[int, int]]:
-        return {name: (id(b), b._version) for name, b in self._model.named_buffers()}
+        return {name: (id(b), b._version) for name, b in self._shared()}
+
+    def _shared(self) -> Iterator[tuple[str, Tensor]]:
+        for prefix, module in self._model.named_modules():
+            for name, b in module.named_buffers(prefix, recurse=False):
+                if name.rpartition(".")[2] not in module._non_persistent_buffers_set:
+                    yield name, b

@@ -150,13 +150,13 @@ class EMACodebook(nn.Module):
     def update(self) -> None:
         """Moves the codes by the statistics gathered since the last update and restarts unused ones.
 
-        Under ``torch.distributed`` the statistics are summed over all processes and the restart vectors are rank 0's,
-        so the codebooks stay equal.
+        Under ``torch.distributed`` the statistics are summed over all processes and the restart vectors are those of
+        the last one: the codebooks stay equal, and are those of as many calls one after the other.
         """
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(self.new_counts)
             torch.distributed.all_reduce(self.new_sums)
-            torch.distributed.broadcast(self.candidates, src=0)
+            torch.distributed.broadcast(self.candidates, src=torch.distributed.get_world_size() - 1)
         self.counts.lerp_(self.new_counts, 1 - self.decay)
         self.sums.lerp_(self.new_sums, 1 - self.decay)
         mean_count = self.counts.mean()
