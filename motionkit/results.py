@@ -2,6 +2,9 @@
 
 A tidy table has one line a number, with the columns ``COLUMNS``. ``row`` and ``column`` are the labels of the paper's
 table (``published``); rows and columns of our own, baselines for instance, may be added freely.
+
+Results are pooled over seeds alone. Runs that differ in a parameter are kept apart wherever their numbers differ: each
+gets a line of its own, told from the others by its ``setting``, such as ``num_codes_2d=256``.
 """
 
 from __future__ import annotations
@@ -15,12 +18,14 @@ import os
 import platform
 import subprocess
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,7 +50,12 @@ COLUMNS = {
     "duration_s": "float64",
     "commit": "str",
 }
-COMPARISON_COLUMNS = ("row", "column", "paper", "ours", "low", "high", "num_seeds", "difference", "note")
+# What ``load_results`` adds to each line: the run it comes from; parameters are json.
+RUN_COLUMNS = ("notebook", "parameters", "seeds", "started", "run")
+PIVOT_COLUMNS = ("row", "setting", "column", "value", "low", "high", "num_seeds")
+COMPARISON_COLUMNS = ("row", "setting", "column", "paper", "ours", "low", "high", "num_seeds", "difference", "note")
+NO_SETTING = {"seed", "seeds", "runs", "profile", "dataset"}  # parameters that runs of one setting may differ in, or
+# that have a column of their own
 RESULTS_FILE, RECORD_FILE = "results.parquet", "record.json"
 
 
@@ -202,7 +212,7 @@ def save_results(folder: str | Path, results: pd.DataFrame | Iterable[Mapping], 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(results, pd.DataFrame):
-        results = results.to_dict("records")
+        results = results.drop(columns=list(RUN_COLUMNS), errors="ignore").to_dict("records")
     table = results_table(results)
     (folder / RECORD_FILE).unlink(missing_ok=True)
     with written_whole(folder / RESULTS_FILE) as aside:
@@ -229,29 +239,242 @@ def load_record(folder: str | Path) -> RunRecord:
 
 
 def load_results(folders: str | Path | Iterable[str | Path]) -> pd.DataFrame:
-    """The results of all finished runs in or below a folder or several, as one table.
+    """The results of all finished runs in or below a folder or several, as one table, the first started run first.
 
-    Of runs that repeat each other (same notebook, profile, parameters, seeds and data) only the last started counts,
-    so that a repetition is not taken for another seed. ``ValueError`` if a folder holds no finished run.
+    Its columns are ``COLUMNS`` and, to tell runs apart, ``RUN_COLUMNS``. Of runs that repeat each other (same notebook,
+    profile, parameters, seeds and data) only the last started counts, so that a repetition is not taken for another
+    seed. ``ValueError`` if a folder holds no finished run.
     """
     folders = [folders] if isinstance(folders, str | Path) else list(folders)
-    latest: dict[str, tuple[str, Path]] = {}
+    latest: dict[str, tuple[str, Path, RunRecord]] = {}
     for folder in folders:
         runs = sorted(path.parent for path in Path(folder).rglob(RECORD_FILE))
         if not runs:
             raise ValueError(f"{folder}: no finished run in or below it (no {RECORD_FILE})")
         for run in runs:
             record = load_record(run)
-            identity = (record.paper, record.notebook, record.profile, record.parameters, record.seeds)
+            parameters = {name: value for name, value in record.parameters.items() if name != "runs"}
+            identity = (record.paper, record.notebook, record.profile, parameters, record.seeds)
             key = json.dumps([*identity, record.dataset, record.fingerprint], sort_keys=True)
-            latest[key] = max(latest.get(key, ("", run)), (record.started, run))
+            known = latest.get(key)
+            if known is None or (record.started, run) > known[:2]:
+                latest[key] = (record.started, run, record)
     tables = []
-    for _, run in latest.values():
+    for started, run, record in sorted(latest.values(), key=lambda found: found[:2]):
         table = pd.read_parquet(run / RESULTS_FILE)
         if list(table.columns) != list(COLUMNS):
             raise ValueError(f"{run / RESULTS_FILE}: columns are {list(table.columns)}, expected {list(COLUMNS)}")
-        tables.append(table.astype(COLUMNS))
+        parameters, seeds = json.dumps(record.parameters, sort_keys=True), ", ".join(map(str, record.seeds))
+        about = zip(RUN_COLUMNS, (record.notebook, parameters, seeds, started, str(run)), strict=True)
+        tables.append(table.astype(COLUMNS).assign(**dict(about)))
     return pd.concat(tables, ignore_index=True) if tables else results_table([])
+
+
+# ---- choosing and listing --------------------------------------------------------------------------------------------
+
+
+def select(results: pd.DataFrame, parameters: Mapping[str, Any] | None = None, **labels: str) -> pd.DataFrame:
+    """The lines of loaded results that have these labels and come from runs with these parameters.
+
+    labels: any of ``paper``, ``table``, ``row``, ``column``, ``profile``, ``dataset``, ``notebook``; ``*`` and ``?``
+        stand for any letters. An empty one selects everything.
+    parameters: name -> value; ``"1e-3"`` equals 0.001.
+
+    Raises ``ValueError`` with what there is where nothing is left.
+    """
+    for label, wanted in labels.items():
+        if not wanted:
+            continue
+        known = list(dict.fromkeys(results[label]))
+        if not any(_is_like(name, wanted) for name in known):
+            _check_known(label, wanted, known)
+        results = results[[_is_like(name, wanted) for name in results[label]]]
+    for name, wanted in (parameters or {}).items():
+        values = [json.loads(text) for text in results["parameters"]]
+        _check_known("parameter", name, dict.fromkeys(known for value in values for known in value))
+        chosen = [name in value and _is_same(value[name], wanted) for value in values]
+        if not any(chosen):
+            there = sorted({str(value[name]) for value in values if name in value})
+            raise ValueError(f"no run with {name} = {wanted}; there are {', '.join(there)}")
+        results = results[chosen]
+    return results
+
+
+def runs_table(results: pd.DataFrame, *, values: bool = False) -> pd.DataFrame:
+    """One line a run of loaded results: what it was and when, with a column for each parameter in which runs differ.
+
+    values: one line a run and row of a table instead, with the metrics as the last columns (NaN where not measured).
+    """
+    differing = _differing([_setting(line) for line in _runs(results)])
+    # a parameter may be called as one of the other columns is
+    names = {name: name if name not in results.columns else f"parameter {name}" for name in differing}
+    lines = []
+    for _, run in results.groupby("run", sort=False) if len(results) else ():
+        first = run.iloc[0]
+        setting = _setting(first)
+        about = {key: first[key] for key in ("notebook", "profile", "dataset", "seeds")}
+        about |= {names[name]: _plain(setting.get(name, "")) for name in differing if name != "notebook"}
+        facts = {key: first[key] for key in ("device", "duration_s", "commit", "started")}
+        if not values:
+            lines.append(about | facts | {"values": len(run), "run": first["run"]})
+            continue
+        for (paper, table, row), cells in run.groupby(["paper", "table", "row"], sort=False):
+            metrics = dict(zip(cells["column"], cells["value"], strict=True))
+            lines.append({"paper": paper, "table": table, "row": row} | about | facts | metrics)
+    return pd.DataFrame(lines)
+
+
+def _runs(results: pd.DataFrame) -> list[pd.Series]:
+    """The first line of each run."""
+    return [line for _, line in results.drop_duplicates("run").iterrows()]
+
+
+def _is_like(name: str, wanted: str) -> bool:
+    return name == wanted or fnmatchcase(name, wanted)
+
+
+def _is_same(value: Any, wanted: Any) -> bool:
+    """Whether a recorded value is the wanted one, which YAML or a shell may have left as text."""
+    if isinstance(value, bool) or isinstance(wanted, bool) or not isinstance(value, int | float):
+        return value == wanted or (isinstance(value, str) and value == str(wanted))
+    try:
+        return math.isclose(value, float(wanted), rel_tol=1e-12)
+    except (TypeError, ValueError):
+        return False
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as a cell of a table."""
+    return value if isinstance(value, int | float | str) else json.dumps(value)
+
+
+# ---- pooling over seeds ----------------------------------------------------------------------------------------------
+
+
+def pivot(
+    results: pd.DataFrame,
+    expected_rows: Iterable[str] = (),
+    expected_columns: Iterable[str] = (),
+    expected_seeds: int = 0,
+) -> pd.DataFrame:
+    """Results of one table pooled over seeds: row | setting | column | value | low | high | num_seeds, one line a cell.
+
+    A cell that was expected, or that another setting of its row has, and that no run measured is there with NaN and 0
+    seeds: it is missing. ``setting`` tells the parameters of lines that share a row, ``""`` where nothing must be told;
+    runs with different parameters and equal numbers (a baseline that does not depend on them) are one line.
+
+    expected_rows, expected_columns: each of these rows should have each of these columns; they come first.
+    expected_seeds: how many seeds a cell should have; ``format_pivot`` marks cells with fewer.
+
+    Raises ``ValueError`` if ``results`` mix tables, profiles or data sets, or hold one cell twice for one seed.
+    """
+    _check_unmixed(results, ("paper", "table", "profile", "dataset"))
+    pooled, expected_columns = _pool(results), list(expected_columns)
+    rows = dict.fromkeys([*expected_rows, *(row for row, _ in pooled)])
+    columns = dict.fromkeys([*expected_columns, *(column for cells in pooled.values() for column in cells)])
+    lines = []
+    for row in rows:
+        settings = [setting for known, setting in pooled if known == row] or [""]
+        measured = {column for setting in settings for column in pooled.get((row, setting), {})}
+        wanted = measured | set(expected_columns if row in list(expected_rows) else ())
+        for setting in settings:
+            for column in (column for column in columns if column in wanted):
+                cell = pooled.get((row, setting), {}).get(column, _MISSING)
+                lines.append(dict(zip(PIVOT_COLUMNS, (row, setting, column, *cell), strict=True)))
+    table = pd.DataFrame(lines, columns=list(PIVOT_COLUMNS))
+    table.attrs["expected_seeds"] = expected_seeds
+    return table
+
+
+_MISSING = (math.nan, math.nan, math.nan, 0)
+
+
+def _check_unmixed(results: pd.DataFrame, labels: Iterable[str]) -> None:
+    for label in labels:
+        if len(names := sorted(set(results[label]))) > 1:
+            of = " ".join(dict.fromkeys([*results["paper"], *results["table"]])) if label != "paper" else "a table"
+            raise ValueError(f"results of {of} mix {label}s {', '.join(names)}: select one before pooling")
+
+
+def _pool(results: pd.DataFrame) -> dict[tuple[str, str], dict[str, tuple[float, float, float, int]]]:
+    """(row, setting) -> column -> (value, low, high, number of seeds)."""
+    pooled = {}
+    for row, lines in results.groupby("row", sort=False):
+        for setting, group in _by_setting(lines):
+            cells = group.groupby("column", sort=False)
+            pooled[row, setting] = {column: _pool_seeds((row, column), cell) for column, cell in cells}
+    return pooled
+
+
+def _by_setting(lines: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The lines of one row, parted by the parameters of their runs as far as these make a difference."""
+    if "parameters" not in lines:  # straight from one run
+        yield "", lines
+        return
+    settings: dict[str, dict] = {}
+    for line in _runs(lines):
+        setting = _setting(line)
+        settings[line["run"]] = {"key": json.dumps(setting, sort_keys=True), "setting": setting}
+    keys = lines["run"].map(lambda run: settings[run]["key"])
+    kinds: list[tuple[list[dict], pd.DataFrame]] = []  # settings whose numbers agree, and these numbers, each once
+    for _, group in lines.groupby(keys, sort=False):
+        setting = settings[group["run"].iloc[0]]["setting"]
+        for number, (alike, known) in enumerate(kinds):
+            if _agree(known, group):
+                fresh = ~pd.MultiIndex.from_frame(group[_WHICH]).isin(pd.MultiIndex.from_frame(known[_WHICH]))
+                kinds[number] = ([*alike, setting], pd.concat([known, group[fresh]]))
+                break
+        else:
+            kinds.append(([setting], group))
+    names = _names_of_settings([alike for alike, _ in kinds])
+    for number in sorted(range(len(kinds)), key=lambda number: names[number][0]):
+        yield names[number][1], kinds[number][1]
+
+
+_WHICH = ["seeds", "column"]  # what tells the numbers of one row and one setting apart
+
+
+def _agree(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+    """Whether two settings have seeds in common and equal numbers for them."""
+    both = first[[*_WHICH, "value"]].merge(second[[*_WHICH, "value"]], on=_WHICH)
+    return len(both) > 0 and np.allclose(both["value_x"], both["value_y"], rtol=1e-6, atol=1e-12, equal_nan=True)
+
+
+def _setting(line: pd.Series) -> dict[str, Any]:
+    """What runs must have in common to be pooled, of one line of loaded results."""
+    parameters = {k: v for k, v in json.loads(line["parameters"]).items() if k not in NO_SETTING}
+    return {"notebook": line["notebook"], **parameters, "data": line["fingerprint"]}
+
+
+def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names whose values are not the same in all settings."""
+    names = dict.fromkeys(name for setting in settings for name in setting)
+    return [name for name in names if len({json.dumps(setting.get(name), sort_keys=True) for setting in settings}) > 1]
+
+
+def _names_of_settings(kinds: Sequence[Sequence[Mapping[str, Any]]]) -> list[tuple[list, str]]:
+    """What to sort each kind of settings by, and its name: the parameters that tell it from the others, in short."""
+    if len(kinds) == 1:
+        return [([], "")]
+
+    def named(setting: Mapping[str, Any], names: Iterable[str]) -> str:
+        return ", ".join(f"{name}={_plain(setting.get(name, 'not recorded'))}" for name in names)
+
+    def order(setting: Mapping[str, Any], names: Iterable[str]) -> list:
+        values = [setting.get(name) for name in names]
+        return [(0, v, "") if isinstance(v, int | float) else (1, 0, str(v)) for v in values]
+
+    everything = [setting for alike in kinds for setting in alike]
+    # parameters that differ within one kind make no difference
+    telling = [name for name in _differing(everything) if not any(name in _differing(alike) for alike in kinds)]
+    short = [named(alike[0], telling) for alike in kinds]
+    if telling and len(set(short)) == len(short):
+        return [(order(alike[0], telling), name) for alike, name in zip(kinds, short, strict=True)]
+    names = _differing(everything)
+    return [(order(alike[0], names), " or ".join(named(setting, names) for setting in alike)) for alike in kinds]
+
+
+# ---- the papers' numbers beside ours ---------------------------------------------------------------------------------
 
 
 def published(paper: str, table: str) -> pd.DataFrame:
@@ -275,66 +498,42 @@ def published(paper: str, table: str) -> pd.DataFrame:
     return frame
 
 
-def compare(paper: str, table: str, results: pd.DataFrame) -> pd.DataFrame:
-    """A paper's table beside ours: row | column | paper | ours | low | high | num_seeds | difference | note.
+def compare(paper: str, table: str, results: pd.DataFrame, expected_seeds: int = 0) -> pd.DataFrame:
+    """A paper's table beside ours: row | setting | column | paper | ours | low | high | num_seeds | difference | note.
 
     Every result cell of the paper is there, and every cell of ours; NaN marks what the paper does not print or we did
-    not run. Results that are single seeds are pooled to mean and 95 % interval. Numbers are rounded to the decimals
-    the paper prints there (four in columns of our own). ``difference`` is ours - paper. Notes say
-    what to know about the published number.
+    not run. Results are pooled over seeds to mean and 95 % interval, and parted by setting, as ``pivot`` does. Numbers
+    are rounded to the decimals the paper prints there (four in columns of our own). ``difference`` is ours - paper.
+    Notes say what to know about the published number.
 
-    Raises ``ValueError`` if ``results`` mix profiles or data sets, or hold several pooled values of one cell.
+    Raises ``ValueError`` if ``results`` mix profiles or data sets, or hold one cell twice for one seed.
     """
     printed = published(paper, table)
     ours = results[(results["paper"] == paper) & (results["table"] == table)]
-    for what in ("profile", "dataset"):
-        if (names := sorted(set(ours[what]))) and len(names) > 1:
-            raise ValueError(f"results of {paper} {table} mix {what}s {', '.join(names)}: select one before comparing")
-    ours = {key: _pool_seeds(key, group) for key, group in ours.groupby(["row", "column"], sort=False)}
+    _check_unmixed(ours, ("profile", "dataset"))
+    pooled = _pool(ours)
     _, columns = _read_published("columns.csv")
     columns = list(columns.loc[(columns["paper"] == paper) & (columns["table"] == table), "column"])
     theirs = {(row, column) for row in printed.index for column in columns}
-    rows = dict.fromkeys([*printed.index, *(row for row, _ in ours)])
-    columns = dict.fromkeys([*columns, *(column for _, column in ours)])
-    cells = [(row, column) for row in rows for column in columns if (row, column) in theirs or (row, column) in ours]
+    columns = dict.fromkeys([*columns, *(column for cells in pooled.values() for column in cells)])
     lines = []
-    for row, column in cells:
-        text = printed.loc[row, column] if (row, column) in theirs else ""
-        value, low, high, num_seeds = ours.get((row, column), (math.nan, math.nan, math.nan, 0))
-        numbers = {"paper": float(text or "nan"), "ours": value, "low": low, "high": high}
-        numbers["difference"] = value - numbers["paper"]
-        decimals = _decimals(printed, row, column)
-        numbers = {name: round(number, decimals) for name, number in numbers.items()}
-        note = " ".join(_notes(paper, table, row, column)) if (row, column) in theirs else ""
-        lines.append({"row": row, "column": column, **numbers, "num_seeds": num_seeds, "note": note})
+    for row in dict.fromkeys([*printed.index, *(row for row, _ in pooled)]):
+        settings = [setting for known, setting in pooled if known == row] or [""]
+        measured = {column for setting in settings for column in pooled.get((row, setting), {})}
+        for setting in settings:
+            for column in (column for column in columns if (row, column) in theirs or column in measured):
+                text = printed.loc[row, column] if (row, column) in theirs else ""
+                value, low, high, num_seeds = pooled.get((row, setting), {}).get(column, _MISSING)
+                numbers = {"paper": float(text or "nan"), "ours": value, "low": low, "high": high}
+                numbers["difference"] = value - numbers["paper"]
+                decimals = _decimals(printed, row, column)
+                numbers = {name: round(number, decimals) for name, number in numbers.items()}
+                note = " ".join(_notes(paper, table, row, column)) if (row, column) in theirs else ""
+                where = {"row": row, "setting": setting, "column": column}
+                lines.append(where | numbers | {"num_seeds": num_seeds, "note": note})
     frame = pd.DataFrame(lines, columns=list(COMPARISON_COLUMNS))
-    frame.attrs.update(paper=paper, table=table, source=printed.attrs["source"])
+    frame.attrs.update(paper=paper, table=table, source=printed.attrs["source"], expected_seeds=expected_seeds)
     return frame
-
-
-def format_comparison(comparison: pd.DataFrame, width: int = 110) -> str:
-    """``compare``'s table, or some of its lines, as text for a terminal or a notebook, with the notes below it."""
-    paper, table = comparison.attrs["paper"], comparison.attrs["table"]
-    printed, footnotes, lines = published(paper, table), {}, []
-    for cell in comparison.to_dict("records"):
-        decimals = _decimals(printed, cell["row"], cell["column"])
-        number = {k: f"{v:.{decimals}f}" for k, v in cell.items() if isinstance(v, float) and not math.isnan(v)}
-        interval = f"{number['low']} .. {number['high']}" if "low" in number else ""
-        difference = f"{cell['difference']:+.{decimals}f}" if "difference" in number else ""
-        notes = _notes(paper, table, cell["row"], cell["column"]) if cell["note"] else []
-        marks = "".join(f"[{footnotes.setdefault(note, len(footnotes) + 1)}]" for note in notes)
-        values = number.get("paper", "missing"), number.get("ours", "missing")
-        lines.append((cell["row"], cell["column"], *values, interval, difference, marks))
-    lines.insert(0, ("row", "column", "paper", "ours", "95 % interval", "difference", "note"))
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    lines.insert(1, tuple("-" * w for w in widths))
-    text = [textwrap.fill(comparison.attrs["source"], width)]
-    for line in lines:
-        cells = (f"{cell:{align}{w}}" for cell, align, w in zip(line, "<<>>>><", widths, strict=True))
-        text.append("  ".join(cells).rstrip())
-    for note, mark in footnotes.items():
-        text.append(textwrap.fill(f"[{mark}] {note}", width, subsequent_indent="    ", break_on_hyphens=False))
-    return "\n".join(text)
 
 
 def _pool_seeds(key: tuple[str, str], cell: pd.DataFrame) -> tuple[float, float, float, int]:
@@ -344,6 +543,10 @@ def _pool_seeds(key: tuple[str, str], cell: pd.DataFrame) -> tuple[float, float,
         return line["value"], line["low"], line["high"], int(line["num_seeds"])
     if (cell["num_seeds"] != 1).any():
         raise ValueError(f"results hold {len(cell)} values of {key[0]}, {key[1]}, some over several seeds: keep one")
+    if "seeds" in cell and cell["seeds"].duplicated().any():
+        twice = cell["seeds"][cell["seeds"].duplicated()].iloc[0]
+        runs = ", ".join(dict.fromkeys(cell.loc[cell["seeds"] == twice, "run"]))
+        raise ValueError(f"results hold several values of {key[0]}, {key[1]} for seed {twice or '(none)'}: see {runs}")
     return *_mean_and_interval(cell["value"].to_numpy()), len(cell)
 
 
@@ -392,3 +595,166 @@ def _check_known(what: str, name: str, known: Iterable[str]) -> None:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"unknown {what}: {name!r}{hint} There are: {', '.join(known)}")
+
+
+# ---- tables as text --------------------------------------------------------------------------------------------------
+
+
+def comparison_texts(comparison: pd.DataFrame) -> pd.DataFrame:
+    """``compare``'s table, or some of its lines, as text, one column a word; what is not there is called missing.
+
+    The terminal, the notebooks, the report and the written files all show these texts.
+    """
+    printed, expected = published(comparison.attrs["paper"], comparison.attrs["table"]), comparison.attrs
+    lines = []
+    for cell in comparison.to_dict("records"):
+        decimals = _decimals(printed, cell["row"], cell["column"])
+        text = {k: f"{v:.{decimals}f}" for k, v in cell.items() if isinstance(v, float) and not math.isnan(v)}
+        lines.append({
+            "row": labelled(cell),
+            "column": cell["column"],
+            "paper": text.get("paper", "missing"),
+            "ours": text.get("ours", "missing"),
+            "95 % interval": f"{text['low']} .. {text['high']}" if "low" in text else "",
+            "seeds": _seeds_text(cell["num_seeds"], expected["expected_seeds"]) if "ours" in text else "",
+            "difference": f"{cell['difference']:+.{decimals}f}" if "difference" in text else "",
+            "note": cell["note"],
+        })  # fmt: skip
+    names = ["row", "column", "paper", "ours", "95 % interval", "seeds", "difference", "note"]
+    return pd.DataFrame(lines, columns=names)
+
+
+def format_comparison(comparison: pd.DataFrame, width: int = 110) -> str:
+    """``compare``'s table, or some of its lines, as text for a terminal or a notebook, with the notes below it."""
+    texts, footnotes, marks = comparison_texts(comparison), {}, []
+    for cell in comparison.to_dict("records"):
+        where = (comparison.attrs["paper"], comparison.attrs["table"], cell["row"], cell["column"])
+        notes = _notes(*where) if cell["note"] else []
+        marks.append("".join(f"[{footnotes.setdefault(note, len(footnotes) + 1)}]" for note in notes))
+    text = [textwrap.fill(comparison.attrs["source"], width), format_table(texts.assign(note=marks), "<<>>>>><")]
+    for note, mark in footnotes.items():
+        text.append(textwrap.fill(f"[{mark}] {note}", width, subsequent_indent="    ", break_on_hyphens=False))
+    return "\n".join(text)
+
+
+def pivot_texts(table: pd.DataFrame) -> pd.DataFrame:
+    """``pivot``'s table as text, one line a row, one column a metric: ``0.912 ± 0.011 (3)``, or ``missing``.
+
+    Mean, half the 95 % interval, number of seeds; ``""`` where a metric does not belong to a row. Numbers have four
+    digits that count, as many decimals as the largest of their column needs.
+    """
+    expected, cells = table.attrs.get("expected_seeds", 0), {}
+    largest = table.groupby("column")["value"].apply(lambda values: values.abs().max()).to_dict()
+    for cell in table.to_dict("records"):
+        size = largest[cell["column"]]
+        decimals = min(6, max(0, 3 - math.floor(math.log10(size)))) if size > 0 else 4
+        text = "missing"
+        if cell["num_seeds"]:
+            text = f"{cell['value']:.{decimals}f}"
+            text += "" if math.isnan(cell["high"]) else f" ± {cell['high'] - cell['value']:.{decimals}f}"
+            text += f" ({_seeds_text(cell['num_seeds'], expected)})"
+        cells.setdefault(labelled(cell), {})[cell["column"]] = text
+    columns = list(dict.fromkeys(table["column"]))
+    lines = [{"row": row} | {column: found.get(column, "") for column in columns} for row, found in cells.items()]
+    return pd.DataFrame(lines, columns=["row", *columns])
+
+
+def format_pivot(table: pd.DataFrame, width: int = 110) -> str:
+    """``pivot``'s table as text for a terminal or a notebook; too many columns continue below."""
+    about = "mean ± half the 95 % interval over seeds (number of seeds)"
+    return f"{about}\n{format_table(pivot_texts(table), width=width)}"
+
+
+def format_table(texts: pd.DataFrame, align: str = "", width: int | None = None) -> str:
+    """A table of texts in columns. align: ``<`` or ``>`` a column; left, then right by default.
+
+    width: columns that would reach beyond it continue below, each part with the first column again.
+    """
+    align = align or "<" + ">" * (texts.shape[1] - 1)
+    columns = [[name, *texts[name]] for name in texts.columns]
+    widths = [max(map(len, column)) for column in columns]
+    parts = [[0]]
+    for number in range(1, len(columns)):
+        used = sum(widths[n] + 2 for n in parts[-1])
+        if width is not None and len(parts[-1]) > 1 and used + widths[number] > width:
+            parts.append([0])
+        parts[-1].append(number)
+    text = []
+    for part in parts:
+        rows = list(zip(*(columns[n] for n in part), strict=True))
+        rows.insert(1, tuple("-" * widths[n] for n in part))
+        text += [
+            "  ".join(f"{c:{align[n]}{widths[n]}}" for c, n in zip(row, part, strict=True)).rstrip() for row in rows
+        ]
+        text.append("")
+    return "\n".join(text[:-1])
+
+
+def format_runs(table: pd.DataFrame, width: int = 110) -> str:
+    """``runs_table`` as text: first what all runs have in common, then the rest, numbers with four digits."""
+    common = [
+        name for name in table.columns if name != "row" and len(table) > 1 and table[name].nunique(dropna=False) == 1
+    ]
+    head = [f"{name}: {_short(table[name].iloc[0])}" for name in common]
+    rest = table.drop(columns=common)
+    texts = rest.map(_short)
+    if "started" in texts:
+        texts["started"] = texts["started"].str.replace("T", " ").str[:16]
+    texts = texts.rename(columns={"duration_s": "seconds"})
+    align = "".join("<" if rest[name].dtype.kind not in "fi" else ">" for name in rest.columns)
+    text = textwrap.fill("in common: " + "; ".join(head), width) + "\n" if head else ""
+    return text + format_table(texts, align, width)
+
+
+def write_table(path: str | Path, numbers: pd.DataFrame, texts: pd.DataFrame | None = None) -> Path:
+    """Write a table as the file's suffix says: ``.csv``, ``.parquet``, ``.md`` or ``.tex`` (LaTeX with booktabs).
+
+    numbers: what csv and parquet hold. texts: what Markdown and LaTeX show, in place of the numbers in short.
+
+    Raises ``ValueError`` for another suffix. The file appears whole or not at all; its folder is made if need be.
+    """
+    path = Path(path)
+    shown = numbers.map(_short) if texts is None else texts
+    writers = {
+        ".csv": lambda aside: numbers.to_csv(aside, index=False),
+        ".parquet": lambda aside: numbers.to_parquet(aside, index=False),
+        ".md": lambda aside: aside.write_text(_markdown(shown), encoding="utf-8"),
+        ".tex": lambda aside: aside.write_text(_latex(shown), encoding="utf-8"),
+    }
+    if path.suffix not in writers:
+        raise ValueError(f"{path}: cannot write {path.suffix or 'a file without a suffix'}; use {', '.join(writers)}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as aside:
+        writers[path.suffix](aside)
+    return path
+
+
+def labelled(cell: Mapping[str, Any]) -> str:
+    """The row of a pooled cell, with its setting if it has one."""
+    return f"{cell['row']} ({cell['setting']})" if cell["setting"] else cell["row"]
+
+
+def _seeds_text(num_seeds: int, expected: int) -> str:
+    return f"{num_seeds} of {expected}" if num_seeds < expected else str(num_seeds)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.4g}"
+    return str(value)
+
+
+def _markdown(texts: pd.DataFrame) -> str:
+    lines = [list(texts.columns), ["---"] * texts.shape[1], *texts.to_numpy().tolist()]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def _latex(texts: pd.DataFrame) -> str:
+    special = {c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
+    special |= {"^": r"\textasciicircum{}", "±": r"$\pm$"}
+    escape = str.maketrans(special)
+    lines = [" & ".join(cell.translate(escape) for cell in line) + r" \\" for line in texts.to_numpy().tolist()]
+    head = " & ".join(name.translate(escape) for name in texts.columns) + r" \\"
+    columns = "l" + "r" * (texts.shape[1] - 1)
+    return "\n".join([rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *lines, r"\bottomrule",
+                      r"\end{tabular}", ""])  # fmt: skip

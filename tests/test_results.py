@@ -142,9 +142,9 @@ class TestFiles:
         rows = [result_row(record, "III", ROW, "SSIM", [0.9, 0.8]), result_row(record, "III", "blank", "PSNR", 12.0)]
         folder = save_results(tmp_path / "new" / "run", rows, record)
         assert sorted(path.name for path in folder.iterdir()) == ["record.json", "results.parquet"]
-        pd.testing.assert_frame_equal(load_results(folder), results_table(rows))
+        pd.testing.assert_frame_equal(load_results(folder)[list(COLUMNS)], results_table(rows))
         save_results(folder, load_results(folder), record)  # a table is as good as rows
-        pd.testing.assert_frame_equal(load_results(folder), results_table(rows))
+        pd.testing.assert_frame_equal(load_results(folder)[list(COLUMNS)], results_table(rows))
 
     def test_several_folders_and_folders_of_folders(self, record, tmp_path):
         for seed in range(3):
@@ -204,7 +204,7 @@ class TestCompare:
     def test_difference_rounding_and_note(self, record):
         comparison = compare("vqgan", "III", results_table([result_row(record, "III", ROW, "SSIM", 0.91237)]))
         assert list(comparison.columns) == [
-            "row", "column", "paper", "ours", "low", "high", "num_seeds", "difference", "note",
+            "row", "setting", "column", "paper", "ours", "low", "high", "num_seeds", "difference", "note",
         ]  # fmt: skip
         cell = line(comparison, ROW, "SSIM")
         assert (cell["paper"], cell["ours"], cell["difference"]) == (0.954, 0.912, -0.042)
@@ -295,9 +295,9 @@ class TestText:
         ]
         text = format_comparison(compare("vqgan", "III", results_table(rows)))
         (ssim,) = [line for line in text.splitlines() if line.startswith(ROW) and " SSIM " in line]
-        assert ssim.split()[3:-1] == ["SSIM", "0.954", "0.920", "0.895", "..", "0.945", "-0.034"]
+        assert ssim.split()[3:-1] == ["SSIM", "0.954", "0.920", "0.895", "..", "0.945", "3", "-0.034"]
         (blank,) = [line for line in text.splitlines() if line.startswith("blank")]
-        assert blank.split() == ["blank", "PSNR", "missing", "12.00"]
+        assert blank.split() == ["blank", "PSNR", "missing", "12.00", "1"]
         assert text.splitlines()[0].startswith("Maldonado")
 
     def test_each_note_is_printed_once_and_every_mark_has_one(self):
