@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -114,3 +114,105 @@ def dashboard(
     from motionkit.running.lab import open_dashboard
 
     open_dashboard(notebook, port=port, browser=browser, jupyter=jupyter)
+
+
+def results(
+    folders: Annotated[tuple[Path, ...], tyro.conf.Positional] = (RUNS,),
+    paper: str = "",
+    table: str = "",
+    row: str = "",
+    column: str = "",
+    profile: str = "",
+    dataset: str = "",
+    where: tuple[str, ...] = (),
+    pivot: bool = False,
+    out: Path | None = None,
+) -> None:
+    """List finished runs; with a paper, table, row or column also what they measured. Labels may hold * and ?.
+
+    Args:
+        folders: where to look, at any depth.
+        paper: key of a paper, such as vqgan.
+        table: number of a table, such as III.
+        row: label of a row, such as '2D VQ-GAN*'.
+        column: label of a column, such as SSIM.
+        profile: small, laptop or full.
+        dataset: name of a data set.
+        where: parameters of the runs as name=value.
+        pivot: pool the runs over their seeds: mean, 95 % interval, number of seeds.
+        out: write every value (or the pivot) to a .csv, .parquet, .md or .tex file instead.
+    """
+    from motionkit.results import format_runs, load_results, runs_table, select, write_table
+    from motionkit.running.parameters import parse_settings
+
+    labels = {"paper": paper, "table": table, "row": row, "column": column}
+    found = select(load_results(folders), parse_settings(where, "--where"), profile=profile, dataset=dataset, **labels)
+    if pivot:
+        _print_pivots(found, out)
+    elif out:
+        print(write_table(out, runs_table(found, values=True)))
+    else:
+        print(format_runs(runs_table(found, values=any(labels.values())), _terminal_width()))
+
+
+def _print_pivots(found: Any, out: Path | None) -> None:
+    from motionkit.results import format_pivot, pivot, pivot_texts, write_table
+
+    tables = list(found.groupby(["paper", "table", "profile", "dataset"], sort=True))
+    if out and len(tables) > 1:
+        several = "; ".join(", ".join(key) for key, _ in tables)
+        raise ValueError(
+            f"{out} would hold several tables: choose one by --paper, --table, --profile, --dataset: {several}"
+        )
+    for (paper, table, profile, dataset), part in tables:
+        pooled = pivot(part)
+        if out:
+            print(write_table(out, pooled, pivot_texts(pooled)))
+        else:
+            print(
+                f"{paper} {table}, profile {profile}, data set {dataset}: {format_pivot(pooled, _terminal_width())}\n"
+            )
+
+
+def compare(
+    paper: Annotated[str, tyro.conf.Positional],
+    table: Annotated[str, tyro.conf.Positional],
+    folders: Annotated[tuple[Path, ...], tyro.conf.Positional] = (RUNS,),
+    profile: str = "",
+    dataset: str = "",
+    where: tuple[str, ...] = (),
+    all: bool = False,
+    out: Path | None = None,
+) -> None:
+    """Print a paper's table beside ours: paper, ours, difference, note.
+
+    Args:
+        paper: key of a paper, such as vqgan.
+        table: number of a table, such as III.
+        folders: where the finished runs are, at any depth.
+        profile: small, laptop or full.
+        dataset: name of a data set.
+        where: parameters of the runs as name=value.
+        all: also the published numbers that no run has reached for, and ours that the paper does not have.
+        out: write to a .csv, .parquet, .md or .tex file instead.
+    """
+    from motionkit import results
+    from motionkit.running.parameters import parse_settings
+
+    results.published(paper, table)  # a misspelt name is told before any file is read
+
+    labels = {"paper": paper, "table": table, "profile": profile, "dataset": dataset}
+    found = results.select(results.load_results(folders), parse_settings(where, "--where"), **labels)
+    compared = results.compare(paper, table, found)
+    if not all:
+        compared = compared.dropna(subset=["paper", "ours"])
+    if out:
+        print(results.write_table(out, compared, results.comparison_texts(compared)))
+    else:
+        print(results.format_comparison(compared, _terminal_width()))
+
+
+def _terminal_width() -> int:
+    import shutil
+
+    return max(80, shutil.get_terminal_size((110, 40)).columns)

@@ -230,8 +230,10 @@ def cell_titles(notebook: nbformat.NotebookNode) -> dict[int, str]:
     return titles
 
 
-def parse_settings(settings: tuple[str, ...]) -> dict[str, object]:
+def parse_settings(settings: tuple[str, ...], option: str = "--set") -> dict[str, object]:
     """``name=value`` pairs, the values read as YAML: numbers, true and false, [lists], null, else text.
+
+    option: where they were given, for the message of the ``ValueError``.
 
     >>> parse_settings(("steps=20", "dataset=cmu", "widths=[8, 16]"))
     {'steps': 20, 'dataset': 'cmu', 'widths': [8, 16]}
@@ -240,9 +242,9 @@ def parse_settings(settings: tuple[str, ...]) -> dict[str, object]:
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or not name.strip():
-            raise ValueError(f"--set {setting!r}: expected name=value")
+            raise ValueError(f"{option} {setting!r}: expected name=value")
         try:
             parsed[name.strip()] = yaml.safe_load(value) if value.strip() else ""
         except yaml.YAMLError as error:
-            raise ValueError(f"--set {setting!r}: the value cannot be read: {error}") from None
+            raise ValueError(f"{option} {setting!r}: the value cannot be read: {error}") from None
     return parsed
