@@ -10,7 +10,7 @@ import tyro
 
 from motionkit.data.catalogue import CATALOGUE, find_dataset
 from motionkit.data.dataset import Check, KnownFile
-from motionkit.running.commands import compare, dashboard, lab, report, results, run
+from motionkit.running.commands import compare, dashboard, lab, report, results, run, train
 
 Names = Annotated[tuple[str, ...], tyro.conf.Positional]
 
@@ -81,6 +81,7 @@ def _checksums(found: Check, files: Sequence[KnownFile]) -> str:
 COMMANDS: dict[str, Any] = {
     "data": {"list": data_list, "check": data_check, "fetch": data_fetch},
     "run": run,
+    "train": train,
     "results": results,
     "compare": compare,
     "report": report,

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from motionkit.fitting.checkpoints import (
+    Checkpoint,
     checkpoint_path,
     link_best,
     list_checkpoints,
@@ -45,6 +46,7 @@ from motionkit.fitting.checkpoints import (
 from motionkit.fitting.config import MUST_AGREE, TrainConfig, as_json
 from motionkit.fitting.history import History, Meter, MetricsFile, Progress, Row
 from motionkit.fitting.players import MovingAverage, Player, make_players
+from motionkit.fitting.processes import ProcessLost, is_connection_lost, launched_processes
 from motionkit.fitting.surroundings import (
     Interrupts,
     SharedBuffers,
@@ -57,8 +59,11 @@ from motionkit.fitting.surroundings import (
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+LOOK_INTERVAL_S = 1.0  # how often several processes ask each other whether to stop
+
 __all__ = [
     "History",
+    "ProcessLost",
     "TrainConfig",
     "TrainingDiverged",
     "TrainingInterrupted",
@@ -81,7 +86,7 @@ class TrainingDiverged(RuntimeError):
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C, or a notebook's stop button. Holds ``history``; the message says how to go on.
+    """Ctrl-C, a notebook's stop button, or SIGTERM. Holds ``history``; the message says how to go on.
 
     A ``KeyboardInterrupt``, so that "run all cells" and scripts stop here and no half-trained model is evaluated
     by accident. The model holds its (averaged) weights; the same call with the same ``checkpoint_dir`` continues.
@@ -103,25 +108,31 @@ def fit(
     """Train ``model`` in place; on return it is in eval mode, on the device, with its averaged weights if any.
 
     batches: gives the batch of an index; must depend on the index alone. The index of a micro-batch is
-        ``(step * accumulation + micro) * num_processes + rank``, so W processes see what accumulation W sees.
+        ``(step * accumulation + micro) * num_processes + rank``, so W processes see what accumulation W sees
+        (with a launcher's W processes, each makes ``accumulation * devices / W`` of an update's micro-batches).
     validate: run on rank 0 in eval mode, without gradients, with the averaged weights, seeded alike each time.
     checkpoint_dir: where checkpoints and ``metrics.jsonl`` go. If it holds a checkpoint, training continues from the
         newest, bit for bit as if never interrupted (on one CPU process); a finished run returns at once.
+        Only rank 0 reads and writes there.
 
     Parameters of no player are left alone. With several processes a missing gradient counts as zero, and buffers
     changed in a step are averaged (integers: taken from rank 0). A script that asks for several is started once per
-    process, from its beginning; a notebook's processes are forked inside ``fit``.
+    process, from its beginning; a notebook's processes are forked inside ``fit``; a launcher's are there already.
 
-    Raises ``TrainingDiverged``, ``TrainingInterrupted``, and ``ValueError`` for a config, a model or a checkpoint
-    that do not fit together, naming what and both values.
+    Raises ``TrainingDiverged``, ``TrainingInterrupted``, ``ProcessLost``, and ``ValueError`` for a config, a model, a
+    checkpoint or a number of processes that do not fit together, naming what and both values.
     """
     from lightning_fabric import Fabric
 
-    is_forking = config.devices > 1 and hasattr(sys, "ps1")  # ps1: a notebook or another interactive interpreter
+    launched = launched_processes()
+    num_nodes, devices = launched or (1, config.devices)
+    # ps1: a notebook or another interactive interpreter
+    is_forking = launched is None and devices > 1 and hasattr(sys, "ps1")
     fabric = Fabric(
         accelerator=pick_device(config.device).type,
-        devices=config.devices,
-        strategy="auto" if config.devices == 1 else "ddp_notebook" if is_forking else "ddp",
+        devices=devices,
+        num_nodes=num_nodes,
+        strategy="auto" if num_nodes * devices == 1 else "ddp_notebook" if is_forking else "ddp",
         precision=config.precision,
     )
     folder = Path(checkpoint_dir) if checkpoint_dir is not None else None
@@ -161,6 +172,7 @@ class _Run:
         self.started = time.monotonic()
         self.fabric, self.batches, self.config, self.validate, self.folder = fabric, batches, config, validate, folder
         self.device, self.world, self.rank = fabric.device, fabric.world_size, fabric.global_rank
+        self.accumulation = self._share_of_micro_batches()
         self.model = model.to(self.device).train()
         self.loss = torch.compile(model.loss) if config.compile else model.loss
         self.players = make_players(model, config)
@@ -172,19 +184,44 @@ class _Run:
         self.done = 0  # updates
         self.elapsed_before = 0.0
         self.is_whole = True  # False while a step is half done: no checkpoint then
-        self.interrupts = Interrupts(lambda: self.progress.note("stopping after this step (Ctrl-C again: at once)"))
+        self.looked: tuple[int, float] | None = None  # update and time of the last look at clock and interrupts
+        self.next_look = 0
+        self.interrupts = Interrupts(
+            lambda: self.progress.note("stopping after this step (Ctrl-C again: at once)"),
+            patience_s=2.0 if self.world > 1 else 0.0,
+        )
+
+    def _share_of_micro_batches(self) -> int:
+        """How many micro-batches of an update this process makes."""
+        total, what = self.config.accumulation * self.config.devices, "accumulation"
+        if self.config.devices > 1:
+            what = "accumulation x devices"
+        if total % self.world:
+            raise ValueError(
+                f"{self.world} processes cannot share the micro-batches of an update evenly: {what} is {total}; "
+                f"make it a multiple of {self.world} (and the batches smaller), or start fewer processes"
+            )
+        return total // self.world
 
     # The loop
 
     def run(self) -> History:
+        try:
+            return self._train()
+        except RuntimeError as error:
+            if self.world == 1 or not is_connection_lost(error):
+                raise
+            raise self._lost() from error
+
+    def _train(self) -> History:
         if self.folder is not None and self.rank == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
         self._continue()
         if self.world > 1:
             for tensor in [*self.model.parameters(), *self.model.buffers(), *self.average.tensors.values()]:
                 torch.distributed.broadcast(tensor.detach(), src=0)
-        self.metrics = MetricsFile(self.folder, self.done, writes=self.rank == 0)
-        self.history.records = self.metrics.records
+        self.metrics = MetricsFile()
+        self.history.records = self.metrics.records = self._from_first(self._open_metrics)
         recorded = max((r["step"] for r in self.metrics.records if r["split"] == "train"), default=0)
         # A run that ended closed its last interval, after the checkpoint perhaps.
         self.meter.rows = [row for row in self.meter.rows if row.step >= recorded]
@@ -211,14 +248,13 @@ class _Run:
         self._finish_interval()
         self._validate_once()
         self._save_once()
-        if self.interrupts.is_requested:  # too late to stop training, not to stop what would come after it
-            raise KeyboardInterrupt
+        self._look()  # an interrupt comes too late to stop training, not to stop what would come after it
 
     def _step(self, step: int) -> None:
         buffers = SharedBuffers(self.model, self._mean_over_processes) if self.world > 1 else None
         active: list[Player] = []
-        for micro in range(self.config.accumulation):
-            index = (step * self.config.accumulation + micro) * self.world + self.rank
+        for micro in range(self.accumulation):
+            index = (step * self.accumulation + micro) * self.world + self.rank
             batch = self.batches(index)
             if self.device.type != "cpu":
                 batch = self.fabric.to_device(batch)
@@ -250,7 +286,7 @@ class _Run:
         return active
 
     def _backward(self, active: list[Player], values: Mapping[str, Tensor]) -> None:
-        share = 1.0 / (self.config.accumulation * self.world)
+        share = 1.0 / (self.accumulation * self.world)
         for player in active:
             loss = values[player.loss_key]
             if loss.ndim:
@@ -283,17 +319,34 @@ class _Run:
             self._save_once()
 
     def _is_time_up(self) -> bool:
-        if self.world > 1 and self.done % self.config.log_every:
-            return False  # asking each other costs a wait
-        limit, reason = self.config.max_minutes, "finished"
-        if limit is not None and time.monotonic() - self.started >= 60 * limit:
-            reason = "max_minutes"
-        if self.interrupts.is_requested:
-            reason = "interrupted"
-        self.history.stopped = self.fabric.broadcast(reason) if self.world > 1 else reason
-        if self.history.stopped == "interrupted":
+        if self.done < self.next_look:
+            return False
+        is_over = self._look()
+        if is_over:
+            self.history.stopped = "max_minutes"
+        return is_over
+
+    def _look(self) -> bool:
+        """Whether ``max_minutes`` are over. Raises ``KeyboardInterrupt`` if an interrupt is waiting.
+
+        Several processes ask each other, so that all stop at the same update whichever was told to; as that costs a
+        wait, about once a second.
+        """
+        now, limit = time.monotonic(), self.config.max_minutes
+        is_over = limit is not None and now - self.started >= 60 * limit
+        is_requested = self.interrupts.is_requested
+        if self.world > 1:
+            before = self.looked or (self.done, now)
+            seconds_a_step = (now - before[1]) / max(1, self.done - before[0])
+            answers = torch.tensor([is_requested, is_over, seconds_a_step], device=self.device)
+            torch.distributed.all_reduce(answers, torch.distributed.ReduceOp.MAX)
+            is_requested, is_over, seconds_a_step = answers.tolist()
+            steps = int(LOOK_INTERVAL_S / seconds_a_step) if seconds_a_step else 1
+            self.looked, self.next_look = (self.done, now), self.done + max(1, steps)
+        if is_requested:
+            self.history.stopped = "interrupted"
             raise KeyboardInterrupt
-        return self.history.stopped == "max_minutes"
+        return bool(is_over)
 
     def _interrupted(self) -> TrainingInterrupted:
         is_agreed = self.world == 1 or self.history.stopped == "interrupted"  # else processes may be at different steps
@@ -308,6 +361,14 @@ class _Run:
         else:
             how = "without a checkpoint_dir it cannot be continued"
         return TrainingInterrupted(f"{where}; {how}", self.history)
+
+    def _lost(self) -> ProcessLost:
+        path = self._newest_checkpoint()
+        on = f"the same call continues from {path}" if path else "there is no checkpoint to continue from"
+        return ProcessLost(
+            f"training stopped in step {self.done}: another of its {self.world} processes has died "
+            f"(what it printed, or the launcher's report, says why); {on}"
+        )
 
     def _clean_up(self) -> None:
         self.progress.close()
@@ -331,7 +392,7 @@ class _Run:
                     raise self._diverged(row, f"{name} is {value}")
             total = sum(map(abs, losses.values()), start=total if row.micro else 0.0)
             if row.micro < 0:  # the last row of its step
-                self._check_explosion(row, total / self.config.accumulation)
+                self._check_explosion(row, total / self.accumulation)
 
     def _check_explosion(self, row: Row, total: float) -> None:
         factor = self.config.explode_factor
@@ -343,7 +404,7 @@ class _Run:
         self.recent.append(total)
 
     def _diverged(self, row: Row, what: str) -> TrainingDiverged:
-        per_step = self.config.accumulation * self.world
+        per_step = self.accumulation * self.world
         first, count = row.step * per_step, per_step
         if row.micro >= 0:
             first, count = first + row.micro * self.world, self.world
@@ -447,12 +508,10 @@ class _Run:
         rotate(self.folder, self.config.keep_last)
 
     def _continue(self) -> None:
-        path = self._newest_checkpoint()
-        if path is None:
+        checkpoint = self._from_first(self._read_newest)
+        if checkpoint is None:
             return
-        checkpoint = read_checkpoint(path)
-        header = checkpoint.header
-        self._check_agreement(path, header)
+        path, header = checkpoint.path, checkpoint.header
         load_state(self.model, checkpoint.under("model"), path)
         for player in self.players:
             load_optimizer_tensors(player.optimizer, player.names, checkpoint.under(f"optimizer/{player.name}"), path)
@@ -463,6 +522,33 @@ class _Run:
         self.first = header["first_loss"]
         self.meter.rows = [Row(*row) for row in header["open_interval"]]
         self.history.resumed_from, self.history.checkpoint = self.done, path
+
+    def _read_newest(self) -> Checkpoint | None:
+        path = self._newest_checkpoint()
+        if path is None:
+            return None
+        checkpoint = read_checkpoint(path)
+        self._check_agreement(path, checkpoint.header)
+        return checkpoint
+
+    def _open_metrics(self) -> list[dict[str, Any]]:
+        self.metrics = MetricsFile(self.folder, self.done)
+        return self.metrics.records
+
+    def _from_first(self, read: Callable[[], Any]) -> Any:
+        """What rank 0 reads, for all processes: others may be on machines that do not see the folder."""
+        if self.world == 1:
+            return read()
+        found, problem = None, ""
+        if self.rank == 0:
+            try:
+                found = read()
+            except ValueError as error:
+                problem = str(error)
+        found, problem = self.fabric.broadcast((found, problem))
+        if problem:
+            raise ValueError(problem)
+        return found
 
     def _check_agreement(self, path: Path, header: Mapping[str, Any]) -> None:
         then, now = header["config"], as_json(self.config)

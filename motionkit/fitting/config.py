@@ -19,12 +19,15 @@ class TrainConfig:
     optimizer: "adam" or "adamw"; betas, eps, weight_decay: its constants.
     schedule: after ``warmup_steps`` linear steps "constant", or down to ``final_lr_fraction`` of the rate at
         ``num_steps`` by "cosine" or "exponential".
-    accumulation: micro-batches an update, one after the other; gradients are their mean.
+    accumulation: micro-batches an update of each device, one after the other; gradients are the mean of all.
     clip_norm: upper bound of the norm of a player's gradient; ``None`` for no bound.
     ema_decay: decay per update of the moving average of the weights, in [0, 1); 0 keeps none. In update t it is at most
         (1 + t) / (10 + t), so that a short run is not held back by its initial weights. Buffers are not averaged.
     seed: of all randomness in training; the initial weights are the caller's.
-    device: "auto" (a GPU if there is one), "cpu" or "cuda". devices: processes, one device each, on this machine.
+    device: "auto" (a GPU if there is one), "cpu" or "cuda". devices: processes, one device each, that ``fit`` starts
+        on this machine. Where a launcher (torchrun, srun) has started processes, on one machine or several, these
+        share the accumulation x devices micro-batches of an update instead: neither what is trained nor its config
+        depends on how many they are.
     precision: "32-true", or "bf16-mixed" (autocast around ``loss``; weights and optimizer stay float32).
     compile: run ``loss`` through ``torch.compile``.
     log_every: updates between records of training values. Values are fetched from a GPU only then.
@@ -32,7 +35,7 @@ class TrainConfig:
     keep_last: checkpoints kept, besides the best.
     best_metric: name of a value of ``validate`` by which ``best.safetensors`` is chosen; best_mode: "min" or "max".
     max_minutes: end after this wall-clock time [minutes] of the call as if finished, with validation and checkpoint;
-        the same call later continues. Several processes look at the clock every ``log_every`` updates.
+        the same call later continues. Several processes look at the clock about once a second.
     explode_factor: stop when the players' summed absolute losses exceed this many times their median over the last 100
         updates (from the 20th on) and the very first one; ``None`` never does.
     progress: "auto", "bar", "lines" (a line every 20 s) or "off".

@@ -89,18 +89,17 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 class MetricsFile:
     """The growing list of records and, given a folder, its copy on disk: appended and flushed record by record."""
 
-    def __init__(self, folder: Path | None, keep_to_step: int, writes: bool) -> None:
+    def __init__(self, folder: Path | None = None, keep_to_step: int = 0) -> None:
         self.records: list[dict[str, Any]] = []
         self._file = None
         if folder is None:
             return
         path = folder / METRICS
         self.records = [record for record in read_metrics(path) if record["step"] <= keep_to_step]
-        if writes:
-            temporary = path.with_name(f".{METRICS}.{os.getpid()}.tmp")
-            temporary.write_text("".join(map(_json_line, self.records)), encoding="utf-8")
-            os.replace(temporary, path)
-            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (open for the length of the run)
+        temporary = path.with_name(f".{METRICS}.{os.getpid()}.tmp")
+        temporary.write_text("".join(map(_json_line, self.records)), encoding="utf-8")
+        os.replace(temporary, path)
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (open for the length of the run)
 
     def append(self, record: dict[str, Any]) -> None:
         self.records.append(record)

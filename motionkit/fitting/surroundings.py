@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -59,12 +60,17 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 class Interrupts:
-    """Lets Ctrl-C wait for the end of a step, where a checkpoint is possible; a second one does not wait."""
+    """Lets Ctrl-C and SIGTERM (which ends jobs of a queue) wait for the end of a step, where a checkpoint is possible.
 
-    def __init__(self, notify: Callable[[], None]) -> None:
+    A second one does not wait. patience_s: for so long after the first, others count as its echo, because launchers
+    pass on to their processes what a terminal or a queue has told these already.
+    """
+
+    def __init__(self, notify: Callable[[], None], patience_s: float = 0.0) -> None:
         self.is_requested = False
-        self._notify = notify
+        self._notify, self._patience_s = notify, patience_s
         self._is_deferring = True
+        self._first_at = 0.0
 
     @contextmanager
     def caught(self) -> Iterator[None]:
@@ -72,11 +78,12 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.signal(signal.SIGINT, self._on_signal)
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
@@ -88,9 +95,11 @@ class Interrupts:
             self._is_deferring = True
 
     def _on_signal(self, number: int, frame: Any) -> None:
+        if self.is_requested and time.monotonic() - self._first_at < self._patience_s:
+            return
         if self.is_requested or not self._is_deferring:
             raise KeyboardInterrupt
-        self.is_requested = True
+        self.is_requested, self._first_at = True, time.monotonic()
         self._notify()
 
 

@@ -44,6 +44,29 @@ def run(
         raise SystemExit("motionkit: " + "\n".join(failures))
 
 
+def train(notebook: Annotated[str, tyro.conf.Positional], profile: str = "small", set: tuple[str, ...] = ()) -> None:
+    """Run a notebook's training alone, as a plain script without Jupyter; `motionkit run` then only evaluates.
+
+    On several GPUs: torchrun --nproc-per-node gpu -m motionkit train ...; on several machines with torchrun's --nnodes.
+    Ctrl-C and SIGTERM leave a checkpoint; the same command continues from it, with any number of processes.
+
+    Args:
+        notebook: its name, or the beginning of it: 01.
+        profile: small (the notebook's own values), laptop or full.
+        set: single parameters as name=value, in place of the profile's.
+    """
+    import shlex
+
+    from motionkit.running.parameters import parse_settings
+    from motionkit.running.train import failures_told, process_rank, train_notebook
+
+    with failures_told():
+        train_notebook(notebook, profile=profile, parameters=parse_settings(set))
+    if process_rank() == 0:
+        options = ["--profile", profile, *(["--set", *set] if set else [])]
+        print(f"trained; to evaluate: {shlex.join(['motionkit', 'run', notebook, *options])}")
+
+
 def report(
     notebooks: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
     profile: str = "laptop",

@@ -1,0 +1,47 @@
+"""The other processes of a training run: who started them, and what becomes of a run that loses one."""
+
+from __future__ import annotations
+
+import os
+
+
+class ProcessLost(RuntimeError):
+    """Another process of the run has died, so this one cannot go on. The message names the checkpoint to go on from."""
+
+
+def launched_processes() -> tuple[int, int] | None:
+    """(machines, processes on each) if a launcher started this process as one of a run's, else ``None``.
+
+    Launchers known: torchrun, whatever its rendezvous (``fabric run`` calls it), and SLURM's srun.
+    Raises ``ValueError`` if the machines have different numbers of processes.
+    """
+    env = os.environ
+    if "TORCHELASTIC_RUN_ID" in env:
+        count, here = int(env["WORLD_SIZE"]), int(env["LOCAL_WORLD_SIZE"])
+        if count != here * int(env["GROUP_WORLD_SIZE"]):
+            raise ValueError(
+                f"{count} processes on {env['GROUP_WORLD_SIZE']} machines, {here} on this one: "
+                "give every machine the same --nproc-per-node"
+            )
+        return count // here, here
+    if int(env.get("SLURM_STEP_NUM_TASKS", "1")) > 1:  # set within srun alone, not in the batch script around it
+        machines = int(env.get("SLURM_STEP_NUM_NODES", "1"))
+        return machines, int(env["SLURM_STEP_NUM_TASKS"]) // machines
+    return None
+
+
+def process_rank() -> int:
+    """This process's number in the run, 0 where it is alone; known before anything is set up."""
+    env = os.environ
+    if "RANK" in env or launched_processes() is not None:
+        return int(env.get("RANK", env.get("SLURM_PROCID", "0")))
+    return int(env.get("LOCAL_RANK", "0"))  # started by Fabric from the run's first process
+
+
+def is_connection_lost(error: RuntimeError) -> bool:
+    """Whether an error of ``torch.distributed`` says that the other side is gone; gloo's are plain ``RuntimeError``."""
+    import torch  # late: a rank is asked for long before anything is trained
+
+    if isinstance(error, torch.distributed.DistError):
+        return True
+    return any(words in str(error) for words in ("gloo/transport", "NCCL", "by peer", "Broken pipe"))
