@@ -10,7 +10,7 @@ import tyro
 
 from motionkit.data.catalogue import CATALOGUE, find_dataset
 from motionkit.data.dataset import Check, KnownFile
-from motionkit.running.commands import compare, dashboard, lab, report, results, run, train
+from motionkit.running.commands import compare, dashboard, lab, report, results, run, sweep, sweep_script, train
 
 Names = Annotated[tuple[str, ...], tyro.conf.Positional]
 
@@ -81,6 +81,8 @@ def _checksums(found: Check, files: Sequence[KnownFile]) -> str:
 COMMANDS: dict[str, Any] = {
     "data": {"list": data_list, "check": data_check, "fetch": data_fetch},
     "run": run,
+    "sweep": sweep,
+    "sweep-script": sweep_script,
     "train": train,
     "results": results,
     "compare": compare,
