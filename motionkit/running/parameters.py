@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import ast
 import difflib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import nbformat
 import yaml
 
 import motionkit
+
+if TYPE_CHECKING:  # imported where it is needed: it takes a second, because of a library for addresses behind it
+    import nbformat
 
 OWN_PROFILE = "small"
 
@@ -105,13 +108,14 @@ def notebook_parameters(notebook: Path | nbformat.NotebookNode) -> dict[str, Par
     Raises ``ValueError`` where a value is no literal (papermill would not update what is derived from it).
     """
     name_of_file = notebook.name if isinstance(notebook, Path) else "notebook"
-    cells = (read_notebook(notebook) if isinstance(notebook, Path) else notebook).cells
-    cells = [cell for cell in cells if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", ())]
-    if not cells:
+    cells = _cells(notebook) if isinstance(notebook, Path) else notebook.cells
+    sources = ["".join(cell["source"]) for cell in cells
+               if cell["cell_type"] == "code" and "parameters" in cell["metadata"].get("tags", ())]  # fmt: skip
+    if not sources:
         return {}
-    lines = cells[0].source.splitlines()
+    lines = sources[0].splitlines()
     found = {}
-    for node in ast.parse(cells[0].source).body:
+    for node in ast.parse(sources[0]).body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
             name, annotation = node.target.id, ast.unparse(node.annotation)
         elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
@@ -136,7 +140,7 @@ def check_parameters(notebook: Path, values: Mapping[str, Any], where: str) -> d
     Whole numbers are taken for floats, lists for tuples, and text such as ``1e-3`` (which YAML leaves as text) for
     floats. Raises ``ValueError`` with the nearest valid name, or with the type that is expected.
     """
-    known = notebook_parameters(notebook)
+    known = notebook_parameters(notebook) if values else {}
     checked = {}
     for name, value in values.items():
         if name not in known:
@@ -205,8 +209,17 @@ def _fit(value: Any, annotation: ast.expr) -> Any:
     raise TypeError
 
 
+def _cells(notebook: Path) -> list[dict[str, Any]]:
+    try:
+        return json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{notebook} is no readable notebook: {type(error).__name__}: {error}") from None
+
+
 def read_notebook(notebook: Path) -> nbformat.NotebookNode:
     """The notebook in a file. Raises ``ValueError`` if it is none."""
+    import nbformat
+
     try:
         return nbformat.read(notebook, as_version=4)
     except Exception as error:  # nbformat raises many kinds for a damaged file
