@@ -104,6 +104,9 @@ def main(args: Sequence[str] | None = None) -> None:
     except (ValueError, FileNotFoundError) as error:
         print(f"motionkit: {error}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print("motionkit: stopped", file=sys.stderr)
+        sys.exit(130)
 
 
 def _group(commands: dict[str, Any]) -> Callable[[], None]:
