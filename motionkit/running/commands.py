@@ -50,6 +50,112 @@ def run(
         raise SystemExit("motionkit: " + "\n".join(failures))
 
 
+def train(notebook: Annotated[str, tyro.conf.Positional], profile: str = "small", set: tuple[str, ...] = ()) -> None:
+    """Run a notebook's training alone, as a plain script without Jupyter; `motionkit run` then only evaluates.
+
+    On several GPUs: torchrun --nproc-per-node gpu -m motionkit train ...; on several machines with torchrun's --nnodes.
+    Ctrl-C and SIGTERM leave a checkpoint; the same command continues from it, with any number of processes.
+
+    Args:
+        notebook: its name, or the beginning of it: 01.
+        profile: small (the notebook's own values), laptop or full.
+        set: single parameters as name=value, in place of the profile's.
+    """
+    import shlex
+
+    from motionkit.running.parameters import parse_settings
+    from motionkit.running.train import failures_told, process_rank, train_notebook
+
+    with failures_told():
+        train_notebook(notebook, profile=profile, parameters=parse_settings(set))
+    if process_rank() == 0:
+        options = ["--profile", profile, *(["--set", *set] if set else [])]
+        print(f"trained; to evaluate: {shlex.join(['motionkit', 'run', notebook, *options])}")
+
+
+def sweep(
+    file: Annotated[Path, tyro.conf.Positional],
+    profile: str | None = None,
+    workers: int | None = None,
+    scheduler: str = "",
+    retry_failed: bool = False,
+    dry_run: bool = False,
+    out: Path | None = None,
+) -> None:
+    """Run a notebook over a grid of parameters; what has ended is not repeated, Ctrl-C stops, the next call goes on.
+
+    Args:
+        file: a sweep file, or the name of one in notebooks/sweeps.
+        profile: in place of the file's.
+        workers: runs at a time on this machine; one for each GPU, or for two cores, by default.
+        scheduler: address of a dask scheduler whose workers run the notebooks, such as tcp://host:8786.
+        retry_failed: run those again that failed.
+        dry_run: list the runs with the time they take, and start nothing.
+        out: folder of the runs; runs/sweeps/NAME by default.
+    """
+    from motionkit.running.sweeps import describe_plan, prepare_sweep, run_sweep
+
+    if workers is not None and workers < 1:
+        raise ValueError(f"--workers {workers}: expected at least 1")
+    planned = prepare_sweep(file, out, profile)
+    if dry_run:
+        print(describe_plan(planned, workers))
+        return
+    try:
+        states = run_sweep(planned, workers=workers, scheduler=scheduler, retry_failed=retry_failed)
+    except KeyboardInterrupt:
+        print("motionkit: stopped; the same command goes on where it was", file=sys.stderr)
+        raise SystemExit(130) from None
+    failed = [state.run for state in states.values() if state.state == "failed"]
+    print(f"{planned.sweep.name}: {len(states) - len(failed)} done, {len(failed)} failed, in {planned.folder}")
+    if len(failed) < len(states):
+        print(f"its table: motionkit results {planned.folder} --pivot")
+    if failed:
+        raise SystemExit(f"motionkit: {len(failed)} of {len(states)} runs failed: {', '.join(failed)}")
+
+
+def sweep_script(
+    queue_system: Annotated[Literal["slurm", "pbs"], tyro.conf.Positional],
+    scheduler: str,
+    cores: int = 8,
+    memory: str = "32GB",
+    walltime: str = "24:00:00",
+    gpus: int = 0,
+    queue: str = "",
+    account: str = "",
+    out: Path | None = None,
+) -> None:
+    """Write the job script of a dask worker; each job that is submitted is one more worker of a sweep.
+
+    Args:
+        queue_system: slurm or pbs.
+        scheduler: address of the dask scheduler, such as tcp://host:8786; start one with: dask scheduler.
+        cores: of each worker; a run uses them all.
+        memory: of each worker.
+        walltime: longest time of a worker, as hours:minutes:seconds.
+        gpus: of each worker.
+        queue: to submit to; the cluster's default if empty.
+        account: to charge; the cluster's default if empty.
+        out: file to write; printed if left out.
+    """
+    from motionkit.running.job_scripts import job_script
+
+    text = job_script(
+        queue_system,
+        scheduler,
+        cores=cores,
+        memory=memory,
+        walltime=walltime,
+        gpus=gpus,
+        queue=queue,
+        account=account,
+    )
+    if out is None:
+        print(text, end="")
+    else:
+        out.write_text(text, encoding="utf-8")
+
+
 def report(
     notebooks: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
     profile: str = "laptop",
