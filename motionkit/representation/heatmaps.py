@@ -424,6 +424,10 @@ def _prepare(
     points = keypoints.reshape(math.prod(lead), num_joints, num_axes)
     if points.dtype in (torch.float16, torch.bfloat16):
         points = points.float()
+    if points.device.type == "cpu" and peaks is None and points.numel() > 0:
+        # The usual case, at a tenth of the time that the general one takes for a single frame. NaN fails the test.
+        if np.abs(points.detach().numpy()).max() <= _FAR_PX:
+            return points, points.new_ones(points.shape[:2]), lead
     strengths = points.detach().isfinite().all(dim=-1).to(points.dtype)
     if peaks is not None:
         clean = peaks.reshape(strengths.shape).to(points.dtype).nan_to_num(0.0, posinf=0.0, neginf=0.0)
@@ -518,16 +522,19 @@ def _kernels() -> ModuleType | None:
 def _planes(target: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """The memory of (*batch, C, H, W) as one flat array, and the index in it at which each of the (N, C) pictures
     starts."""
+    span, starts = _layout(target.shape, target.stride())
+    return target.as_strided((span,), (1,)).numpy(), starts
+
+
+@functools.lru_cache(maxsize=64)
+def _layout(shape: torch.Size, strides: tuple[int, ...]) -> tuple[int, np.ndarray]:
+    """How many elements (*batch, C, H, W) spans in memory, and the offset of each of its (N, C) pictures."""
     starts = np.zeros((), dtype=np.int64)
-    for length, stride in zip(target.shape[:-2], target.stride()[:-2], strict=True):
+    for length, stride in zip(shape[:-2], strides[:-2], strict=True):
         starts = starts[..., None] + np.arange(length) * stride
-    span = (
-        1 + sum((n - 1) * stride for n, stride in zip(target.shape, target.stride(), strict=True))
-        if target.numel()
-        else 0
-    )
-    pictures = math.prod(target.shape[:-3]), target.shape[-3]
-    return target.as_strided((span,), (1,)).numpy(), starts.reshape(pictures)
+    empty = math.prod(shape) == 0
+    span = 0 if empty else 1 + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+    return span, starts.reshape(math.prod(shape[:-3]), shape[-3])
 
 
 def _empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import os
+from itertools import pairwise
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -188,6 +189,41 @@ def side_by_side(size: int, sigma: float, limbs: bool, seconds: float) -> None:
         )
 
 
+def frame_by_frame(size: int, sigma: float, limbs: bool, seconds: float) -> None:
+    """As a data loader does it: one frame is drawn and read before the next one, so that it never leaves the cache."""
+    keypoints = walker(FRAMES, size)
+    frames, arrays = keypoints.split(1), np.split(keypoints.numpy(), FRAMES)
+    memory = torch.zeros(1, 17, size, size)
+
+    def ours(frame: torch.Tensor, **options) -> torch.Tensor:
+        if limbs:
+            return limbs_to_heatmaps(frame, LIMBS, size, sigma, **options)
+        return keypoints_to_heatmaps(frame, size, sigma, **options)
+
+    def erasing() -> None:
+        keypoints_to_heatmaps(frames[-1], size, sigma, out=memory).sum()
+        for shown, frame in pairwise(frames):
+            keypoints_to_heatmaps(frame, size, sigma, out=memory, shown=shown).sum()
+
+    peers = {"windows (PYSKL)": lambda: [windows_limbs(a, LIMBS, size, sigma).sum() for a in arrays]}
+    if not limbs:
+        peers = {
+            "windows (PYSKL)": lambda: [windows_keypoints(a, size, sigma).sum() for a in arrays],
+            "codec (mmpose)": lambda: [codec_keypoints(a, size, sigma).sum() for a in arrays],
+        }
+    mine = {
+        "motionkit, fresh": lambda: [ours(frame).sum() for frame in frames],
+        "motionkit, reused": lambda: [ours(frame, out=memory).sum() for frame in frames],
+    }
+    times = alternate({**peers, **mine, **({} if limbs else {"motionkit, erasing": erasing})}, seconds)
+    fastest = [min(times[name][k] for name in peers) for k in (0, 1)]
+    what = "limbs" if limbs else "keypoints"
+    print(f"\n{what}, frame by frame: {FRAMES} x (17 x {size} x {size}), sigma {sigma} px")
+    print(f"  {'draw and sum, ms':22s} {'min':>8s} {'median':>8s}   times as fast as the fastest peer (min, median)")
+    for name, (low, middle) in times.items():
+        print(f"  {name:22s} {low:8.2f} {middle:8.2f}   {fastest[0] / low:6.2f} {fastest[1] / middle:6.2f}")
+
+
 def training_batches(seconds: float) -> None:
     """What a training step asks for: 8 clips of 16 frames at 64 px, sigma 0.75."""
     size, clips, frames, sigma = 64, 8, 16, 0.75
@@ -214,6 +250,7 @@ def main(seconds: float = 1.5) -> None:
     for sigma in SIGMAS:
         for size, limbs in ((64, False), (128, False), (128, True)):
             side_by_side(size, sigma, limbs, seconds)
+            frame_by_frame(size, sigma, limbs, seconds)
     training_batches(seconds)
 
 
