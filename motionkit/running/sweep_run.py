@@ -123,7 +123,7 @@ def _run(job: Job, folder: Path, worker: str, env: Mapping[str, str], kernels: W
                 timeout_s=job.timeout_s,
                 progress=progress,
                 kernels=kernels,
-                env=env,
+                env=None if kernels else env,  # warm kernels have it since they started
             )
         except NotebookFailed as error:
             failure = {"reason": error.reason, "cell": error.cell, "lines": error.lines}
