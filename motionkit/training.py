@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import platform
 import statistics
 import sys
@@ -126,6 +127,7 @@ def fit(
 
     launched = launched_processes()
     num_nodes, devices = launched or (1, config.devices)
+    _check_shares(config, num_nodes * devices)
     # ps1: a notebook or another interactive interpreter
     is_forking = launched is None and devices > 1 and hasattr(sys, "ps1")
     fabric = Fabric(
@@ -141,13 +143,23 @@ def fit(
         return _Run(fabric, model, batches, config, validate, folder).run()
 
     if not is_forking:
-        return fabric.launch(run)
+        # Under `fabric run` everything is set up with the object and must not be again.
+        return run(fabric) if "LT_CLI_USED" in os.environ else fabric.launch(run)
     # Forked processes train copies. Their result comes back as a file: the launcher's own queue blocks on large ones.
     with tempfile.TemporaryDirectory() as shared:
         result = Path(shared) / "result.safetensors"
         fabric.launch(_run_and_leave, run, model, result)
         fields = load_weights(model.eval(), result)["history"]
         return History(**{**fields, "checkpoint": Path(fields["checkpoint"]) if fields["checkpoint"] else None})
+
+
+def _check_shares(config: TrainConfig, num_processes: int) -> None:
+    total, what = config.accumulation * config.devices, "accumulation" + " x devices" * (config.devices > 1)
+    if total % num_processes:
+        raise ValueError(
+            f"{num_processes} processes cannot share the micro-batches of an update evenly: {what} is {total}; "
+            f"make it a multiple of {num_processes} (and the batches smaller), or start fewer processes"
+        )
 
 
 def _run_and_leave(fabric: Fabric, run: Callable[[Fabric], History], model: nn.Module, path: Path) -> None:
@@ -172,7 +184,7 @@ class _Run:
         self.started = time.monotonic()
         self.fabric, self.batches, self.config, self.validate, self.folder = fabric, batches, config, validate, folder
         self.device, self.world, self.rank = fabric.device, fabric.world_size, fabric.global_rank
-        self.accumulation = self._share_of_micro_batches()
+        self.accumulation = config.accumulation * config.devices // self.world
         self.model = model.to(self.device).train()
         self.loss = torch.compile(model.loss) if config.compile else model.loss
         self.players = make_players(model, config)
@@ -190,18 +202,6 @@ class _Run:
             lambda: self.progress.note("stopping after this step (Ctrl-C again: at once)"),
             patience_s=2.0 if self.world > 1 else 0.0,
         )
-
-    def _share_of_micro_batches(self) -> int:
-        """How many micro-batches of an update this process makes."""
-        total, what = self.config.accumulation * self.config.devices, "accumulation"
-        if self.config.devices > 1:
-            what = "accumulation x devices"
-        if total % self.world:
-            raise ValueError(
-                f"{self.world} processes cannot share the micro-batches of an update evenly: {what} is {total}; "
-                f"make it a multiple of {self.world} (and the batches smaller), or start fewer processes"
-            )
-        return total // self.world
 
     # The loop
 
