@@ -111,7 +111,8 @@ def sweep(
     if len(failed) < len(states):
         print(f"its table: motionkit results {planned.folder} --pivot")
     if failed:
-        raise SystemExit(f"motionkit: {len(failed)} of {len(states)} runs failed: {', '.join(failed)}")
+        some = ", ".join(failed[:6]) + ", ..." * (len(failed) > 6)
+        raise SystemExit(f"motionkit: {len(failed)} of {len(states)} runs failed; see log.txt of {some}")
 
 
 def sweep_script(

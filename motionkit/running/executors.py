@@ -68,6 +68,7 @@ class LocalWorkers:
 
     def stop(self, driver: str) -> None:
         stop_jobs(driver, str(self.sweep_folder))
+        self._exits.close()
         while wait(self._jobs, 0.3).not_done:
             end_kernels(self.sweep_folder, own=True)  # a job that was just beginning has a kernel by now
 
