@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from jupyter_client.utils import run_sync
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill import execute_notebook
 from papermill.clientwrap import PapermillNotebookClient
@@ -95,10 +97,19 @@ class _Engine(Engine):
             write_ipynb(manager.nb, output_path)  # papermill itself writes what ends, or raises in a cell
             raise
         finally:
+            run_sync(_drop_tasks)()
             if client.kc is not None:
                 client.kc.stop_channels()
         manager.notebook_complete()
         return manager.nb
+
+
+async def _drop_tasks() -> None:
+    """After Ctrl-C the tasks that wait for the cell are still there, and would complain in the next run."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 papermill_engines.register("motionkit", _Engine)
