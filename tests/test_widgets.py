@@ -193,14 +193,27 @@ def test_truth_output_and_error_of_the_chosen_window_and_frame(live):
     assert isinstance(explorer, ReconstructionExplorer)
     explorer.window.value, explorer.frame.value = 2, 5
     truth = batch()["target"][2, 0, 5].numpy()
-    row = side_by_side([colored(truth), colored(truth / 2), colored(truth / 2, "viridis", float(truth.max()) / 2)])
+    largest = float(batch()["target"][2].max()) / 2  # of all frames, so that their errors can be compared
+    row = side_by_side([colored(truth), colored(truth / 2), colored(truth / 2, "viridis", largest)])
     np.testing.assert_array_equal(pixels(explorer.picture.value), row.repeat(40, 0).repeat(40, 1))
     assert f"{float(truth.mean()) / 2:.4f}" in explorer.status.value
     assert "latent step 2" in explorer.status.value
     assert "0.17 s" in explorer.status.value
+    assert f"brightest at {largest:.2f}" in explorer.labels.value
     calls = model.calls
     explorer.frame.value = 0
     assert model.calls == calls  # a window is reconstructed once
+
+
+def test_tokens_are_square_cells_and_a_batch_of_one_window_has_no_slider_for_it(live):
+    explorer = explore_reconstruction(Halving(), batch()["target"][:1])
+    assert explorer.window.layout.display == "none"
+    assert explore_reconstruction(Halving(), batch()).window.layout.display is None
+    cells = pixels(explorer.tokens.value)
+    assert cells.shape[0] == cells.shape[1]
+    colors, counts = np.unique(cells.reshape(-1, 3), axis=0, return_counts=True)
+    assert len(colors) == 4 + 1  # 2 x 2 different tokens, and the line between them
+    assert len(set(counts[:-1])) == 1  # white comes last; the cells are equally large
 
 
 def test_a_failing_model_is_reported_and_a_batch_of_another_shape_refused(live):

@@ -133,14 +133,24 @@ class ClipExplorer(widgets.VBox):
         names = [clip.name or f"clip {index}" for index, clip in enumerate(clips)]
         look = {"style": {"description_width": "76px"}, "layout": {"width": "340px"}}
         choices = sorted({*RESOLUTIONS, resolution})
+
+        def named(name: str, tooltip: str) -> dict:
+            return {"description": name, "tooltip": tooltip, **look}
+
         self.clip = widgets.Dropdown(
-            options=list(zip(names, range(len(clips)), strict=True)), description="clip", **look
+            options=list(zip(names, range(len(clips)), strict=True)), **named("clip", "which motion")
         )
-        self.frame = widgets.IntSlider(0, 0, clips[0].num_frames - 1, description="frame", **look)
-        self.sigma = widgets.FloatSlider(sigma_px, min=0.3, max=8.0, step=0.1, description="sigma [px]", **look)
-        self.resolution = widgets.SelectionSlider(options=choices, value=resolution, description="size [px]", **look)
-        self.azimuth = widgets.IntSlider(azimuth_deg, -180, 180, 5, description="view [°]", **look)
-        self.layer = widgets.Dropdown(options=layer_names(clips[0]), value=layer, description="layer", **look)
+        self.frame = widgets.IntSlider(0, 0, clips[0].num_frames - 1, **named("frame", "which frame of the clip"))
+        self.sigma = widgets.FloatSlider(
+            sigma_px, min=0.3, max=8.0, step=0.1, **named("sigma [px]", "how wide a limb or joint is drawn")
+        )
+        self.resolution = widgets.SelectionSlider(
+            options=choices, value=resolution, **named("size [px]", "side of a heatmap")
+        )
+        self.azimuth = widgets.IntSlider(azimuth_deg, -180, 180, 5, **named("view [°]", "where the camera stands"))
+        self.layer = widgets.Dropdown(
+            options=layer_names(clips[0]), value=layer, **named("layer", "all limbs, all joints, or a single limb")
+        )
         self.picture = widgets.Image(format="png", layout={"max_width": "100%", "height": f"{height_px}px"})
         self.picture.layout.object_fit = "contain"
         self.message, self.status = widgets.HTML(), widgets.HTML()

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from motionkit.plotting import colors
 from motionkit.plotting.charts import token_grid
-from motionkit.plotting.heatmaps import reconstruction_strip, strip_size
-from motionkit.widgets.pictures import Still, colored, is_batch, side_by_side, to_png
+from motionkit.plotting.heatmaps import PROJECTIONS, reconstruction_strip, strip_size
+from motionkit.widgets.pictures import GAP, Still, colored, is_batch, side_by_side, to_png
+
+TOKENS_PX = 120  # height of the picture of tokens
 
 
 @runtime_checkable
@@ -42,7 +44,8 @@ def explore_reconstruction(
 
 
 class ReconstructionExplorer(widgets.VBox):
-    """The live explorer: ``window`` and ``frame`` are its sliders, ``picture`` and ``tokens`` what it shows."""
+    """The live explorer: ``window`` and ``frame`` are its sliders, ``picture`` and ``tokens`` what it shows, with words
+    in ``labels`` and ``status``, and ``message`` for what went wrong."""
 
     def __init__(
         self, model: Tokenizer, batch: Tensor | Mapping[str, Tensor], *, fps: float | None, height_px: int
@@ -55,53 +58,73 @@ class ReconstructionExplorer(widgets.VBox):
                     f"explore_reconstruction: {name} has shape {tuple(video.shape)}, expected (N, C, T, H, W)"
                 )
         self._model, self._fps, self._height_px = model, fps, height_px
-        self._known: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        self._known: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray, float]] = {}
         look = {"style": {"description_width": "60px"}, "layout": {"width": "420px"}}
         num_windows, num_frames = len(self._target), self._target.shape[2]
-        self.window = widgets.IntSlider(0, 0, num_windows - 1, description="window", **look)
-        self.frame = widgets.IntSlider(num_frames // 2, 0, num_frames - 1, description="frame", **look)
-        self.picture = widgets.Image(format="png", layout={"max_width": "100%"})
-        self.tokens = widgets.Image(format="png", layout={"height": "120px"})
-        self.message, self.status = widgets.HTML(), widgets.HTML()
-        super().__init__([self.window, self.frame, self.picture, self.tokens, self.status, self.message])
+        self.window = widgets.IntSlider(
+            0, 0, num_windows - 1, description="window", tooltip="which clip of the batch", **look
+        )
+        self.window.layout.display = None if num_windows > 1 else "none"
+        self.frame = widgets.IntSlider(
+            num_frames // 2, 0, num_frames - 1, description="frame", tooltip="which frame of the window", **look
+        )
+        self.labels, self.status, self.message = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.picture = widgets.Image(format="png", layout={"width": "100%"})
+        pictures = widgets.VBox([self.labels, self.picture], layout={"max_width": "100%"})
+        self.tokens = widgets.Image(format="png", layout={"height": f"{TOKENS_PX}px", "flex": "0 0 auto"})
+        tokens = widgets.HBox([self.tokens, self.status], layout={"grid_gap": "12px", "align_items": "center"})
+        super().__init__(
+            [self.window, self.frame, pictures, tokens, self.message], layout={"align_items": "flex-start"}
+        )
+        self._pictures = pictures.layout
         self.window.observe(lambda _: self.redraw(), "value")
         self.frame.observe(lambda _: self.redraw(), "value")
         self.redraw()
 
-    def reconstruction(self, window: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(target (C, T, H, W), output (C, T, H, W), tokens (t, h, w)) of one window; computed once."""
+    def reconstruction(self, window: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+        """(target (C, T, H, W), output (C, T, H, W), tokens (t, h, w), largest error) of one window; computed once."""
         if window not in self._known:
             with torch.no_grad():
                 result = self._model.reconstruct(self._input[window : window + 1])
             parts = (self._target[window], result.output[0].float(), result.tokens[0])
-            self._known[window] = tuple(part.detach().cpu().numpy() for part in parts)
+            target, output, tokens = (part.detach().cpu().numpy() for part in parts)
+            largest = max(1e-6, float(np.abs(_drawn(target) - _drawn(output)).max()))
+            self._known[window] = target, output, tokens, largest
         return self._known[window]
 
     def redraw(self) -> None:
-        """Draw the current window and frame; what goes wrong is said in ``message``."""
+        """Draw the current window and frame; what goes wrong is said in ``message``, and the last pictures stay."""
         try:
-            target, output, tokens = self.reconstruction(self.window.value)
+            target, output, tokens, largest = self.reconstruction(self.window.value)
             frame = self.frame.value
-            self.picture.value = to_png(_truth_output_error(target[:, frame], output[:, frame]), self._height_px)
+            row = _truth_output_error(_drawn(target[:, frame]), _drawn(output[:, frame]), largest)
+            self.picture.value = to_png(row, self._height_px)
+            self._pictures.width = f"{row.shape[1] * -(-self._height_px // row.shape[0])}px"  # a whole factor: sharp
             step = frame * len(tokens) // target.shape[1]
-            self.tokens.value = to_png(_token_picture(tokens, step), 120)
+            self.tokens.value = to_png(_token_picture(tokens, step), TOKENS_PX)
         except Exception as error:  # whatever it is, the reader must see it: a kernel's log is out of sight
             self.message.value = f'<span style="color:{colors.VERMILION}">{html.escape(f"{error}")}</span>'
             return
         self.message.value = ""
-        seconds = f" · {frame / self._fps:.2f} s" if self._fps else ""
+        planes = f": {', '.join(PROJECTIONS)}" if len(target) == len(PROJECTIONS) else ""
+        names = (f"ground truth{planes}", f"reconstruction{planes}", f"absolute error, brightest at {largest:.2f}")
+        self.labels.value = (
+            f'<div style="display:grid;grid-template-columns:repeat(3,1fr);line-height:1.4;color:{colors.MUTED}">'
+            f"{''.join(f'<span>{name}</span>' for name in names)}</div>"
+        )
+        seconds = f" at {frame / self._fps:.2f} s" if self._fps else ""
         error = float(np.abs(target[:, frame] - output[:, frame]).mean())
         self.status.value = (
-            f'<span style="color:{colors.MUTED}">ground truth, reconstruction, absolute error · mean error of this '
-            f"frame {error:.4f}{seconds} · tokens of latent step {step}: {len(np.unique(tokens[step]))} different of "
-            f"{tokens[step].size}</span>"
+            f'<div style="line-height:1.4;color:{colors.MUTED}">mean error of this frame{seconds}: {error:.4f}<br>'
+            f"tokens of latent step {step} ({step + 1} of {len(tokens)}): {len(np.unique(tokens[step]))} different of "
+            f"{tokens[step].size}<br>equal color, equal token; the commonest is darkest</div>"
         )
 
     def still(self) -> Still:
         """The current window as a strip over its frames, with its tokens."""
         from matplotlib.figure import Figure
 
-        target, output, tokens = self.reconstruction(self.window.value)
+        target, output, tokens, _ = self.reconstruction(self.window.value)
         strip = Figure(figsize=strip_size(len(target), 6), dpi=110)
         reconstruction_strip(strip, target, output, fps=self._fps)
         grid = Figure(figsize=(7.8, 1.5), dpi=110)
@@ -116,19 +139,23 @@ class ReconstructionExplorer(widgets.VBox):
         )
 
 
-def _truth_output_error(target: np.ndarray, output: np.ndarray) -> np.ndarray:
-    """For each of three projections, or for the maximum over other channels: truth, output, error, in a row."""
-    if len(target) != 3:
-        target, output = target.max(0, keepdims=True), output.max(0, keepdims=True)
-    error = np.abs(target - output)
-    top = max(1e-6, float(error.max()))
-    row = [colored(target[c]) for c in range(len(target))] + [colored(output[c]) for c in range(len(target))]
-    return side_by_side(row + [colored(error[c], colors.ERROR_MAP, top) for c in range(len(target))])
+def _drawn(video: np.ndarray) -> np.ndarray:
+    """The channels that are drawn: three projections as they are, else the maximum over all channels."""
+    return video if len(video) == len(PROJECTIONS) else video.max(0, keepdims=True)
 
 
-def _token_picture(tokens: np.ndarray, step: int) -> np.ndarray:
-    """One latent step; a color says only which cells share a code, the window's commonest code is darkest."""
+def _truth_output_error(target: np.ndarray, output: np.ndarray, top: float) -> np.ndarray:
+    """Truth, output and error of one frame's drawn channels in a row. ``top``, the error that is drawn brightest, is
+    the window's largest, so that frames can be compared."""
+    row = [colored(channel) for channel in (*target, *output)]
+    return side_by_side(row + [colored(channel, colors.ERROR_MAP, top) for channel in np.abs(target - output)])
+
+
+def _token_picture(tokens: np.ndarray, step: int, cell_px: int = 12) -> np.ndarray:
+    """One latent step, a cell a token; colors say only which cells share a code, the window's commonest is darkest."""
     codes, counts = np.unique(tokens, return_counts=True)
     shade = np.empty(len(codes))
     shade[np.argsort(-counts, kind="stable")] = np.linspace(0, 1, len(codes))
-    return colored(shade[np.searchsorted(codes, tokens[step])], "viridis")
+    cells = colored(shade[np.searchsorted(codes, tokens[step])], "viridis").repeat(cell_px, 0).repeat(cell_px, 1)
+    cells[::cell_px] = cells[:, ::cell_px] = GAP  # a thin line between neighbors of one color
+    return cells[1:, 1:]
