@@ -34,6 +34,7 @@ def open_lab(
         f"--ServerApp.root_dir={path.parent}",
         f"--ServerApp.port={port}",
         f"--ServerApp.open_browser={browser}",
+        "--ServerApp.allow_root=True",  # the only user there is in many containers
         f"--ServerApp.kernel_spec_manager_class={KERNEL}",
         f"--LabApp.default_url=/lab/tree/{path.name}",
         f"--LabApp.app_settings_dir={SETTINGS / 'lab'}",
