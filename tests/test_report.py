@@ -50,7 +50,7 @@ def test_the_report_shows_text_mathematics_code_tables_and_pictures(tmp_path):
     path = build_report([page], out=tmp_path / "out" / "report.html")
     text = path.read_text()
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
-    assert text.count("<math") == 4  # the title's, here and in the side bar, one in a line, one on its own
+    assert text.count("<math") == 5  # the title's, here and in both lists of contents, one in a line, one on its own
     assert len(re.findall('<math[^>]*display="block"', text)) == 1
     assert "<code>$5</code>" in text
     assert "$3 to $4" in text

@@ -1,4 +1,5 @@
-// The report's own behavior: the menu of narrow screens, all code at once, and the section one is reading.
+// The report's own behavior: the menu of narrow screens, all code at once, the section one is reading, and what takes
+// the place of the skeleton players on paper.
 (function () {
   "use strict";
   const side = document.querySelector(".side");
@@ -32,4 +33,47 @@
   }
   addEventListener("scroll", () => { if (!waiting) { waiting = true; requestAnimationFrame(mark); } }, { passive: true });
   mark();
+
+  // ---- on paper: players give way to stills of their motion --------------------------------------------------------
+  const players = [...document.querySelectorAll(".motionkit-player")].filter((root) => root.shadowRoot);
+  const canvasOf = (root) => root.shadowRoot.querySelector("canvas");
+  function addStill(root, box) {
+    const still = new Image();
+    still.src = canvasOf(root).toDataURL("image/png");
+    still.alt = "a moment of the motion";
+    box.append(still);
+  }
+  function stillsAfter(root) {
+    const box = document.createElement("div");
+    box.className = "stills";
+    root.after(box);
+    return box;
+  }
+  const nextFrame = () => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); });
+  async function fourMoments() {
+    for (const root of players) {
+      root.style.maxWidth = "336px";
+      canvasOf(root).style.height = "230px";
+    }
+    const boxes = players.map(stillsAfter);
+    for (const part of [0.125, 0.375, 0.625, 0.875]) {
+      for (const root of players) {
+        const slider = root.shadowRoot.querySelector("input[type=range]");
+        slider.value = String(Math.round(part * Number(slider.max)));
+        slider.dispatchEvent(new Event("input"));
+      }
+      await nextFrame();
+      players.forEach((root, k) => addStill(root, boxes[k]));
+    }
+  }
+  if (document.documentElement.classList.contains("printing")) {
+    fourMoments();
+  } else {
+    let boxes = [];
+    addEventListener("beforeprint", () => {
+      boxes = players.map(stillsAfter);
+      players.forEach((root, k) => addStill(root, boxes[k]));
+    });
+    addEventListener("afterprint", () => { boxes.forEach((box) => box.remove()); });
+  }
 })();
