@@ -184,7 +184,7 @@ def test_the_stamp_of_the_code_changes_with_a_file(tmp_path, monkeypatch):
     assert kernels._code_stamp() == stamps[-1]
 
 
-def test_one_that_dies_while_it_imports_is_replaced(folder, monkeypatch):
+def test_one_that_dies_while_it_imports_is_replaced(folder, tmp_path, monkeypatch):
     (folder / "dies_once.py").write_text(
         "import os, pathlib\nmark = pathlib.Path('died')\nif not mark.exists(): mark.touch(); os._exit(7)"
     )
@@ -197,8 +197,13 @@ def test_one_that_dies_while_it_imports_is_replaced(folder, monkeypatch):
         kernel.end()
     monkeypatch.setattr(kernels, "_modules", lambda: ["json", "dies"])
     message = rf"{MAX_DEATHS} kernels in a row .* died while it imported dies \(exit code 7\)"
-    with WarmKernels(folder, most=1) as warm_kernels, pytest.raises(KernelFailed, match=message):
-        warm_kernels.take()
+    with WarmKernels(folder, most=1) as warm_kernels:
+        with pytest.raises(KernelFailed, match=message):
+            warm_kernels.take()
+        notebook, out = write(folder, "print('does without')"), io.StringIO()
+        executed = run_notebook(notebook, out_folder=tmp_path, kernels=warm_kernels, progress=Progress(out))
+    assert "a cold kernel is started, because 3 kernels" in out.getvalue()
+    assert "does without" in executed.read_text()
 
 
 def test_what_cannot_be_imported_is_told_once_and_left_to_the_notebook(folder, tmp_path, monkeypatch):

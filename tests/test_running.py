@@ -1,6 +1,7 @@
 """Running notebooks and building the report, on tiny notebooks made here."""
 
 import io
+import pickle
 import re
 import sys
 from pathlib import Path
@@ -193,19 +194,24 @@ def test_a_wrong_profile_is_refused_before_anything_starts(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("code", "reason", "timeout_s"),
+    ("code", "reason", "message", "timeout_s"),
     [
-        ("numbers = [1]\nnumbers[3]", "IndexError: list index out of range", None),
-        ("import os; os._exit(3)", "kernel died", None),
-        ("import time; time.sleep(60)", "timed out", 2),
+        ("numbers = [1]\nnumbers[3]", "raised", "IndexError: list index out of range", None),
+        ("import os; os._exit(3)", "died", "the kernel died with exit code 3", None),
+        ("import os; os.kill(os.getpid(), 9)", "died", "died by signal 9; was the memory used up", None),
+        ("import time; time.sleep(60)", "timed out", "timed out", 2),
     ],
 )
-def test_a_failure_names_notebook_cell_and_reason_and_keeps_what_ran(folder, tmp_path, code, reason, timeout_s):
+def test_a_failure_names_notebook_cell_and_reason_and_keeps_what_ran(
+    folder, tmp_path, code, reason, message, timeout_s
+):
     write(folder, cells=[v4.new_code_cell("print('before')"), v4.new_markdown_cell("## Train\ntext"),
                          v4.new_code_cell(code), v4.new_code_cell("print('after')")])  # fmt: skip
-    with pytest.raises(NotebookFailed, match=reason) as failure:
+    with pytest.raises(NotebookFailed, match=message) as failure:
         run_notebook("01", out_folder=tmp_path, progress=Progress(io.StringIO()), timeout_s=timeout_s)
     assert "notebook 01_tiny failed in cell 3 of 4 (Train)" in str(failure.value)
+    assert failure.value.reason == reason
+    assert str(pickle.loads(pickle.dumps(failure.value))) == str(failure.value)  # it comes back from other machines
     assert failure.value.executed == tmp_path / "01_tiny.failed.ipynb"
     assert "before" in printed(failure.value.executed)
     assert "after" not in printed(failure.value.executed)

@@ -161,7 +161,7 @@ def run_notebook(
     progress = progress or Progress()
     progress._write(f"{source.stem} (profile {profile})\n")
     started = time.monotonic()
-    kernel = Kernel.start(source.parent, env) if kernels is None else kernels.take()
+    kernel = Kernel.start(source.parent, env) if kernels is None else _take(kernels, progress)
     is_idle = False
     try:
         execute_notebook(
@@ -192,6 +192,14 @@ def run_notebook(
     failed.unlink(missing_ok=True)
     progress._write(f"  done in {time.monotonic() - started:.0f} s: {done}\n")
     return done
+
+
+def _take(kernels: WarmKernels, progress: Progress) -> Kernel:
+    try:
+        return kernels.take()
+    except KernelFailed as error:  # the notebook may do without what kills kernels that import all of the kit
+        progress._write(f"  a cold kernel is started, because {error}\n")
+        return Kernel.start(kernels.folder, kernels.env)
 
 
 def _explain(error: Exception, kernel: Kernel, count: int = 12) -> tuple[str, str]:
