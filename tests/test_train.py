@@ -5,12 +5,14 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
 import nbformat.v4 as v4
 import pytest
 import torch
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
 
 from motionkit import cli
 from motionkit.fitting import processes, surroundings
@@ -33,9 +35,9 @@ from motionkit.training import TrainConfig, fit
 PARAMETERS = """\
 runs: str = "runs"  # where checkpoints go
 names: list[str] = ["one"]  # of the trainings
-stops: list[int] = [6]  # last step of each
+stops: list[int] = [6]  # last step of each; beyond 100 each takes a while
 accumulation: int = 2  # batches in a step
-fault: str = ""  # "die" or "slow"
+dies: bool = False  # whether the second of two processes dies in step 5
 """
 MODEL = """\
 class Tiny(torch.nn.Module):
@@ -52,9 +54,9 @@ class Tiny(torch.nn.Module):
         self.codebook.update()
 
 def batches(index):
-    if fault == "die" and os.environ.get("RANK") == "1" and index > 9:
+    if dies and os.environ.get("RANK") == "1" and index > 9:
         os.kill(os.getpid(), 9)
-    time.sleep(0.05 * (fault == "slow"))
+    time.sleep(0.05 * (stop > 100))
     return torch.randn(4, 6, generator=torch.Generator().manual_seed(index))
 
 display(print("the model is made"))
@@ -128,14 +130,14 @@ def test_what_training_needs_is_run_and_nothing_else(notebook, capsys):
 
 
 def test_an_error_is_a_traceback_that_names_the_cell(notebook, capsys):
-    write_notebook(notebook, "first = 1\nbatches(first) / [second for second in 'no number']\n")
+    write_notebook(notebook, "stop = 1\nbatches(stop) / [second for second in 'no number']\n")
     with pytest.raises(CellFailed, match=r"07_tiny\.ipynb, cell 5 \(Training\) failed"):
         train_notebook(notebook)
     with pytest.raises(SystemExit) as ended:
         cli.main(["train", str(notebook)])
     assert ended.value.code == 1
     told = capsys.readouterr().err
-    assert 'File "07_tiny.ipynb, cell 5 (Training)", line 2, in <module>\n    batches(first) / [second' in told
+    assert 'File "07_tiny.ipynb, cell 5 (Training)", line 2, in <module>\n    batches(stop) / [second' in told
     assert "TypeError: unsupported operand" in told
     assert "train.py" not in told  # only what the author of the notebook wrote
 
@@ -160,11 +162,8 @@ def test_what_is_wrong_is_refused_before_anything_starts(notebook, cell, tag, se
 
 
 def test_an_interrupt_ends_with_a_message_and_a_code_of_its_own(notebook, capsys):
-    write_notebook(notebook, "signal_at = 9\n" + TRAIN.replace("batches,", "lambda i: stop_at(i),"))
-    source = nbformat.read(notebook, 4)
-    source.cells[4].source += "\nimport signal\ndef stop_at(i):\n    if i == 5: signal.raise_signal(signal.SIGTERM)\n"
-    source.cells[4].source += "    return batches(i)\n"
-    nbformat.write(source, notebook)
+    disturbed = "import signal\ndef disturbed(index):\n    if index == 5: signal.raise_signal(signal.SIGTERM)\n"
+    write_notebook(notebook, disturbed + "    return batches(index)\n" + TRAIN.replace("batches,", "disturbed,"))
     handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as ended:
         cli.main(["train", str(notebook)])
@@ -252,27 +251,42 @@ def test_the_echo_of_an_interrupt_is_no_second_one():
             signal.raise_signal(signal.SIGTERM)
 
 
+def test_all_processes_refuse_alike_and_the_first_says_why(notebook, monkeypatch, capsys):
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    launched = {"TORCHELASTIC_RUN_ID": "x", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+    launched |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "1"}
+    for name, value in launched.items():
+        monkeypatch.setenv(name, value)
+    handler, told = signal.getsignal(signal.SIGTERM), []
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["train", str(notebook), "--set", "acumulation=2"])
+        assert ended.value.code == 1
+        told.append(capsys.readouterr())
+    assert "did you mean 'accumulation'?" in told[0].err
+    assert told[0].out + told[1].out + told[1].err == ""
+    assert not (notebook.parent / "runs").exists()
+    assert signal.getsignal(signal.SIGTERM) == handler
+
+
 # Two processes under real launchers
 
 
 class Launched:
-    """A command in processes of its own; none outlives the block."""
+    """``motionkit train`` in two processes, started by torchrun or ``fabric run``; none outlives the block."""
 
     def __init__(self, launcher: str, *arguments: str) -> None:
-        tool = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "motionkit"]
+        root = Path(cli.__file__).parents[1]
+        command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "motionkit"]
         if launcher == "fabric":
-            script = str(Path(cli.__file__).with_name("__main__.py"))
-            tool = ["-m", "lightning_fabric.cli", "--accelerator", "cpu", "--devices", "2", script]
-        root = str(Path(cli.__file__).parents[1])
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
-        command = [sys.executable, *tool, "train", *arguments]
-        self.process = subprocess.Popen(
-            [sys.executable, *tool, "train", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
+            script = str(root / "motionkit" / "__main__.py")
+            command = ["-m", "lightning_fabric.cli", "--accelerator", "cpu", "--devices", "2"]
+            command += ["--main-port", str(find_free_network_port()), script]
+        command = [sys.executable, *command, "train", *arguments]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
 
     def __enter__(self) -> "Launched":
         return self
@@ -282,55 +296,53 @@ class Launched:
             self.process.terminate()  # not killed: it ends its own processes
             self.process.communicate(timeout=60)
 
+    def reads_until(self, words: str) -> str:
+        text = ""
+        while line := self.process.stdout.readline():
+            text += line
+            if words in line:
+                return text
+        pytest.fail(f"ended without printing {words!r}:\n{text}\n{self.process.communicate()[1]}")
+
     def ends(self) -> tuple[int, str, str]:
         out, err = self.process.communicate(timeout=100)
         return self.process.returncode, out, err
 
 
-def test_two_processes_train_as_one_and_take_turns(notebook):
+def test_two_processes_train_as_one_take_turns_with_it_and_can_be_interrupted(notebook):
     runs = notebook.parent / "runs"
     train_notebook(notebook, parameters={"names": ["whole", "begun_by_one"], "stops": [6, 3]})
-    names = ["names=[begun_by_one, begun_by_two]", "stops=[6, 3]"]
-    with Launched("torchrun", str(notebook), "--set", *names) as launched:
-        code, out, err = launched.ends()
-    assert code == 0, err
-    assert out.count("the model is made") == out.count("[3/4] The model") == 1  # only rank 0 prints
-    train_notebook(notebook, parameters={"names": ["begun_by_two"]})
+    settings = ["names=[begun_by_one, begun_by_two, interrupted]", "stops=[6, 3, 900]"]
+    with Launched("torchrun", str(notebook), "--set", *settings) as two:
+        out = two.reads_until("step 3/3")
+        while not list(runs.glob("interrupted/*/step_*")):
+            assert two.process.poll() is None
+            time.sleep(0.1)
+        two.process.terminate()  # as a queue does that wants the machine back
+        code, _, err = two.ends()
+    assert out.count("[3/4] The model") == out.count("the model is made") == 1  # only rank 0 prints
+    assert f"continuing from {runs.name}/begun_by_one/" in out
+    path = checkpoint(runs, "interrupted")
+    step = read_checkpoint(path).header["step"]
+    assert err.count(f"training interrupted after step {step} of 900") == 1
+    assert code != 0
+    turns = {"names": ["begun_by_two", "until_there"], "stops": [6, step]}
+    train_notebook(notebook, parameters=turns)
     for name in ("begun_by_one", "begun_by_two"):
         assert_same(checkpoint(runs, "whole"), checkpoint(runs, name))
-    # The notebook finds what two processes trained, and only evaluates.
+    assert_same(checkpoint(runs, "until_there"), path)
+    # The notebook itself finds what two processes trained, and only evaluates.
     run_notebook(notebook, parameters={"names": ["begun_by_one"]}, out_folder=notebook.parent / "out")
     assert (runs / "evaluated.txt").read_text() == "6 6"
     assert (notebook.parent / "shown.txt").exists()
 
 
-def test_all_processes_refuse_a_misspelt_parameter_with_one_message(notebook):
-    with Launched("torchrun", str(notebook), "--set", "acumulation=2") as launched:
-        code, out, err = launched.ends()
+def test_a_dead_process_ends_the_others_with_one_message(notebook):
+    with Launched("fabric", str(notebook), "--set", "dies=true") as two:
+        code, _, err = two.ends()
     assert code != 0
-    assert err.count("did you mean 'accumulation'?") == 1
-    assert out == ""
-    assert not (notebook.parent / "runs").exists()
-
-
-def test_a_dead_process_ends_the_run_and_a_signal_leaves_a_checkpoint(notebook):
-    runs = notebook.parent / "runs"
-    with Launched("fabric", str(notebook), "--set", "names=[hurt]", "fault=die") as launched:
-        code, _, err = launched.ends()
-    assert code != 0
-    assert err.count("another of its 2 processes has died") == 1
-    last = checkpoint(runs, "hurt")
-    assert last.name == "step_00000004.safetensors"
-    assert f"the same call continues from {last.relative_to(notebook.parent)}" in err
-    with Launched("torchrun", str(notebook), "--set", "names=[hurt]", "stops=[900]", "fault=slow") as launched:
-        while "continuing from" not in (line := launched.process.stdout.readline()):
-            assert line, launched.ends()[2]
-        launched.process.terminate()  # as a queue does that wants the machine back
-        code, _, err = launched.ends()
-    assert code != 0
-    last = checkpoint(runs, "hurt")
-    step = read_checkpoint(last).header["step"]
-    assert step > 4
-    assert err.count(f"training interrupted after step {step} of 900") == 1
-    train_notebook(notebook, parameters={"names": ["whole"], "stops": [step]})
-    assert_same(checkpoint(runs, "whole"), last)
+    assert err.count("motionkit: ") == 1
+    path = checkpoint(notebook.parent / "runs", "one")
+    assert path.name == "step_00000004.safetensors"
+    assert "training stopped in step 5: another of its 2 processes has died" in err
+    assert f"the same call continues from {path.relative_to(notebook.parent)}" in err

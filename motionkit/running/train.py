@@ -16,7 +16,10 @@ from __future__ import annotations
 import linecache
 import logging
 import os
+import signal
 import sys
+import threading
+import time
 import traceback
 import types
 import warnings
@@ -38,6 +41,7 @@ from motionkit.running.parameters import (
 )
 
 INTERRUPTED = 130  # exit code of a run that was interrupted and can be continued
+GRACE_S = 2.0  # how long a process outside of training outlives a SIGTERM, to tell what went wrong
 
 
 @dataclass(frozen=True)
@@ -167,18 +171,51 @@ def _take_gpu() -> None:
 def failures_told() -> Iterator[None]:
     """End the process with a message instead of an exception; of several processes one prints it."""
     code = 1
-    try:
+    with _time_to_tell():
+        try:
+            yield
+            return
+        except KeyboardInterrupt as interrupt:
+            _tell(f"{interrupt}\nthe same command continues".lstrip(), by_all=False)
+            code = INTERRUPTED
+        except CellFailed as failure:
+            is_lost = isinstance(failure.__cause__, ProcessLost)
+            _tell(str(failure.__cause__ if is_lost else failure), by_all=not is_lost)
+        except (ValueError, FileNotFoundError) as refusal:
+            _tell(str(refusal), by_all=False)
+    raise SystemExit(code)
+
+
+@contextmanager
+def _time_to_tell() -> Iterator[None]:
+    """torchrun ends all processes a moment after one has failed: outside of training let them live a little longer.
+
+    A thread ends them then, because the main one may be waiting for another process and deaf to signals.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield
         return
-    except KeyboardInterrupt as interrupt:
-        _tell(f"{interrupt}\nthe same command continues".lstrip(), by_all=False)
-        code = INTERRUPTED
-    except CellFailed as failure:
-        is_lost = isinstance(failure.__cause__, ProcessLost)
-        _tell(str(failure.__cause__ if is_lost else failure), by_all=not is_lost)
-    except (ValueError, FileNotFoundError) as refusal:
-        _tell(str(refusal), by_all=False)
-    raise SystemExit(code)
+    hear, say = os.pipe()
+    os.set_blocking(say, False)
+
+    def go_on(number: int, frame: Any) -> None: ...
+
+    def watch() -> None:
+        while number := os.read(hear, 1):
+            if number[0] == signal.SIGTERM and signal.getsignal(signal.SIGTERM) is go_on:  # else training hears it
+                time.sleep(GRACE_S)
+                os._exit(128 + signal.SIGTERM)
+        os.close(hear)
+
+    before = signal.signal(signal.SIGTERM, go_on)
+    signal.set_wakeup_fd(say, warn_on_full_buffer=False)
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, before)
+        os.close(say)
 
 
 def _tell(message: str, by_all: bool) -> None:
