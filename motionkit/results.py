@@ -601,12 +601,12 @@ def _check_known(what: str, name: str, known: Iterable[str]) -> None:
 
 
 def comparison_texts(comparison: pd.DataFrame) -> pd.DataFrame:
-    """``compare``'s table, or some of its lines, as text, one column a word; what is not there is called missing.
+    """``compare``'s table, or some of its lines, as text; what is not there is called missing, notes are one a line.
 
     The terminal, the notebooks, the report and the written files all show these texts.
     """
-    printed, expected = published(comparison.attrs["paper"], comparison.attrs["table"]), comparison.attrs
-    lines = []
+    where, expected = (comparison.attrs["paper"], comparison.attrs["table"]), comparison.attrs["expected_seeds"]
+    printed, lines = published(*where), []
     for cell in comparison.to_dict("records"):
         decimals = _decimals(printed, cell["row"], cell["column"])
         text = {k: f"{v:.{decimals}f}" for k, v in cell.items() if isinstance(v, float) and not math.isnan(v)}
@@ -616,9 +616,9 @@ def comparison_texts(comparison: pd.DataFrame) -> pd.DataFrame:
             "paper": text.get("paper", "missing"),
             "ours": text.get("ours", "missing"),
             "95 % interval": f"{text['low']} .. {text['high']}" if "low" in text else "",
-            "seeds": _seeds_text(cell["num_seeds"], expected["expected_seeds"]) if "ours" in text else "",
+            "seeds": _seeds_text(cell["num_seeds"], expected) if "ours" in text else "",
             "difference": f"{cell['difference']:+.{decimals}f}" if "difference" in text else "",
-            "note": cell["note"],
+            "note": "\n".join(_notes(*where, cell["row"], cell["column"])) if cell["note"] else "",
         })  # fmt: skip
     names = ["row", "column", "paper", "ours", "95 % interval", "seeds", "difference", "note"]
     return pd.DataFrame(lines, columns=names)
@@ -626,12 +626,13 @@ def comparison_texts(comparison: pd.DataFrame) -> pd.DataFrame:
 
 def format_comparison(comparison: pd.DataFrame, width: int = 110) -> str:
     """``compare``'s table, or some of its lines, as text for a terminal or a notebook, with the notes below it."""
-    texts, footnotes, marks = comparison_texts(comparison), {}, []
-    for cell in comparison.to_dict("records"):
-        where = (comparison.attrs["paper"], comparison.attrs["table"], cell["row"], cell["column"])
-        notes = _notes(*where) if cell["note"] else []
-        marks.append("".join(f"[{footnotes.setdefault(note, len(footnotes) + 1)}]" for note in notes))
-    text = [textwrap.fill(comparison.attrs["source"], width), format_table(texts.assign(note=marks), "<<>>>>><")]
+    texts, footnotes = comparison_texts(comparison), {}
+
+    def marks(notes: str) -> str:
+        return "".join(f"[{footnotes.setdefault(note, len(footnotes) + 1)}]" for note in notes.splitlines())
+
+    texts["note"] = [marks(notes) for notes in texts["note"]]
+    text = [textwrap.fill(comparison.attrs["source"], width), format_table(texts, "<<>>>>><")]
     for note, mark in footnotes.items():
         text.append(textwrap.fill(f"[{mark}] {note}", width, subsequent_indent="    ", break_on_hyphens=False))
     return "\n".join(text)
@@ -746,12 +747,14 @@ def _short(value: Any) -> str:
 
 def _markdown(texts: pd.DataFrame) -> str:
     lines = [list(texts.columns), ["---"] * texts.shape[1], *texts.to_numpy().tolist()]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+    return "".join(
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |\n" for line in lines
+    )
 
 
 def _latex(texts: pd.DataFrame) -> str:
     special = {c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
-    special |= {"^": r"\textasciicircum{}", "±": r"$\pm$"}
+    special |= {"\n": " ", "^": r"\textasciicircum{}", "±": r"$\pm$"}
     escape = str.maketrans(special)
     lines = [" & ".join(cell.translate(escape) for cell in line) + r" \\" for line in texts.to_numpy().tolist()]
     head = " & ".join(name.translate(escape) for name in texts.columns) + r" \\"

@@ -34,7 +34,8 @@
   addEventListener("scroll", () => { if (!waiting) { waiting = true; requestAnimationFrame(mark); } }, { passive: true });
   mark();
 
-  // ---- on paper: players give way to stills of their motion --------------------------------------------------------
+  // ---- on paper: players give way to stills of their motion, tables that are too wide become smaller ----------------
+  const page = document.documentElement;
   const players = [...document.querySelectorAll(".motionkit-player")].filter((root) => root.shadowRoot);
   const canvasOf = (root) => root.shadowRoot.querySelector("canvas");
   function addStill(root, box) {
@@ -49,11 +50,17 @@
     root.after(box);
     return box;
   }
-  const nextFrame = () => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); });
-  async function fourMoments() {
+  function fitTables() {
+    const room = document.querySelector("main").clientWidth;
+    for (const table of document.querySelectorAll(".scroll table")) {
+      table.style.zoom = "";
+      if (table.offsetWidth > room) table.style.zoom = String(room / table.offsetWidth);
+    }
+  }
+  async function printFourMoments() {
     for (const root of players) {
-      root.style.maxWidth = "336px";
-      canvasOf(root).style.height = "230px";
+      root.style.maxWidth = "360px";
+      canvasOf(root).style.height = "240px";
     }
     const boxes = players.map(stillsAfter);
     for (const part of [0.125, 0.375, 0.625, 0.875]) {
@@ -62,18 +69,26 @@
         slider.value = String(Math.round(part * Number(slider.max)));
         slider.dispatchEvent(new Event("input"));
       }
-      await nextFrame();
+      await new Promise((resolve) => { setTimeout(resolve, 50); }); // drawn by then, see the head of the page
       players.forEach((root, k) => addStill(root, boxes[k]));
     }
+    page.classList.add("printing");
+    fitTables();
   }
-  if (document.documentElement.classList.contains("printing")) {
-    fourMoments();
+  if (location.hash === "#print") {
+    printFourMoments();
   } else {
     let boxes = [];
     addEventListener("beforeprint", () => {
       boxes = players.map(stillsAfter);
       players.forEach((root, k) => addStill(root, boxes[k]));
+      page.classList.add("printing");
+      fitTables();
     });
-    addEventListener("afterprint", () => { boxes.forEach((box) => box.remove()); });
+    addEventListener("afterprint", () => {
+      boxes.forEach((box) => box.remove());
+      page.classList.remove("printing");
+      document.querySelectorAll(".scroll table").forEach((table) => { table.style.zoom = ""; });
+    });
   }
 })();

@@ -35,6 +35,10 @@ _POLICY = (
     "default-src 'none'; img-src data: blob:; media-src data:; font-src data:; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline' {scripts}; worker-src blob:"
 )
+# A browser that prints without a window draws no frames while it waits: what asks for one gets its turn from a timer.
+_FRAMES = """if (location.hash === "#print") {
+  window.requestAnimationFrame = (step) => setTimeout(() => step(performance.now()), 1);
+}"""
 
 
 def build_report(
@@ -109,7 +113,7 @@ def _page(pages: list[Page], navigation: str, sections: list[str], uses_plotly: 
 <link rel="icon" href="data:,">
 <title>motionkit report</title>
 <style>{_style()}</style>
-<script>if (location.hash === "#print") document.documentElement.classList.add("printing");</script>
+<script>{_FRAMES}</script>
 {head}</head>
 <body>
 <aside class="side"><div class="row"><a class="brand" href="#top">motionkit</a>\

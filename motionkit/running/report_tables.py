@@ -199,7 +199,8 @@ def _compared(cell: Mapping[str, str] | None, notes: dict[str, int]) -> str:
     if is_run and cell["seeds"] != "1":
         text += f"<small>{cell['seeds']} seeds</small>"
     if cell["paper"] != "missing":
-        mark = f"<sup>{notes.setdefault(cell['note'], len(notes) + 1)}</sup>" if cell["note"] else ""
+        marks = ", ".join(str(notes.setdefault(note, len(notes) + 1)) for note in cell["note"].splitlines())
+        mark = f"<sup>{marks}</sup>" if marks else ""
         text += f"<small>paper {_minus(cell['paper'])}{mark}</small>"
         text += f"<small>{_minus(cell['difference'])}</small>" if is_run else ""
     return text
@@ -220,7 +221,8 @@ def _pooled(text: str) -> str:
         return '<span class="missing">missing</span>'
     value, _, seeds = text.partition(" (")
     mean, sign, half = value.partition(" ± ")
-    return f"<b>{_minus(mean)}</b><small>{sign.strip()} {half} ({seeds}</small>" if text else ""
+    interval = f"<small>{sign.strip()} {half}</small>" if half else ""
+    return f"<b>{_minus(mean)}</b>{interval}<small>({seeds}</small>" if text else ""
 
 
 def html_cell(text: str, marks: Marks, where: Cell) -> str:
@@ -248,8 +250,9 @@ def failures_html(sweep: Sweep) -> str:
         varied = state.get("varied") or state.get("parameters", {})
         name = " ".join(f"{k}={v}" for k, v in varied.items()) if isinstance(varied, dict) else ""
         what = f"{name}: {state.get('reason') or state.get('state')} in {state.get('cell') or 'an unknown cell'}"
-        lines = html.escape(str(state.get("lines") or "").rstrip())
-        text += f'<details class="more failed"><summary>{html.escape(what)}</summary><pre>{lines}</pre></details>'
+        lines = html.escape(str(state.get("lines") or "").strip("\n"))
+        lines = f"<pre>{lines}</pre>" if lines else ""
+        text += f'<details class="more failed"><summary>{html.escape(what)}</summary>{lines}</details>'
     return text
 
 
