@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -163,17 +164,22 @@ def report(
     runs: Path | None = None,
     results: tuple[Path, ...] = (),
     out: Path = Path("report/index.html"),
+    pdf: bool = False,
+    diff: Path | None = None,
 ) -> None:
-    """Write one HTML file of executed notebooks that needs no network and no Python.
+    """Write one HTML file of executed notebooks that needs no network and no Python; or a PDF, printed by Chromium.
 
     Args:
         notebooks: names, or their beginnings; all that were run by default.
         profile: which runs: those in runs/PROFILE.
         runs: folder of executed notebooks, in place of runs/PROFILE.
-        results: further folders of finished runs, for the tables against the papers.
-        out: the file to write.
+        results: further folders of finished runs and of sweeps, for the tables against the papers.
+        out: the file to write; a name that ends in .pdf gives the PDF alone.
+        pdf: write the PDF beside the HTML file.
+        diff: an earlier report; what changed since then is listed and marked.
     """
-    from motionkit.running.report import build_report
+    from motionkit.running.pdf import find_browser, write_pdf
+    from motionkit.running.report import MAX_MB, build_report
 
     folder = runs or RUNS / profile
     unfinished = (".failed.ipynb", ".running.ipynb")
@@ -187,8 +193,21 @@ def report(
         chosen += found
     if not chosen:
         raise FileNotFoundError(f"no executed notebooks in {folder}; first: motionkit run 00 01 --profile {profile}")
-    path = build_report(list(dict.fromkeys(chosen)), [folder, *results], out)
-    print(f"{path} ({path.stat().st_size / 1e6:.1f} MB): {', '.join(p.stem for p in dict.fromkeys(chosen))}")
+    if missing := [str(folder) for folder in results if not folder.is_dir()]:
+        raise FileNotFoundError(f"--results: no such folder: {', '.join(missing)}")
+    chosen = list(dict.fromkeys(chosen))
+    is_pdf_alone = out.suffix.lower() == ".pdf"
+    if is_pdf_alone or pdf:
+        find_browser()  # told before the work
+    with tempfile.TemporaryDirectory() as aside:
+        page = build_report(chosen, [folder, *results], Path(aside) / "report.html" if is_pdf_alone else out, diff=diff)
+        written = [] if is_pdf_alone else [page]
+        if is_pdf_alone or pdf:
+            written.append(write_pdf(page, out.with_suffix(".pdf")))
+    for path in written:
+        size_mb = path.stat().st_size / 1e6
+        too_large = f"; more than {MAX_MB} MB: leave out notebooks or shorten what plays" if size_mb > MAX_MB else ""
+        print(f"{path} ({size_mb:.1f} MB{too_large}): {', '.join(path.stem for path in chosen)}")
 
 
 def lab(

@@ -31,6 +31,7 @@ from motionkit.running.report_diff import (
 from motionkit.running.report_pages import Page, duration, plain
 from motionkit.running.report_tables import Sweep, Table, comparison_html, failures_html, pooled_html, tables_of
 
+MAX_MB = 25  # what a report may weigh: it is handed on by mail
 _POLICY = (
     "default-src 'none'; img-src data: blob:; media-src data:; font-src data:; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline' {scripts}; worker-src blob:"
