@@ -199,15 +199,22 @@ def report(
     is_pdf_alone = out.suffix.lower() == ".pdf"
     if is_pdf_alone or pdf:
         find_browser()  # told before the work
-    with tempfile.TemporaryDirectory() as aside:
-        page = build_report(chosen, [folder, *results], Path(aside) / "report.html" if is_pdf_alone else out, diff=diff)
-        written = [] if is_pdf_alone else [page]
-        if is_pdf_alone or pdf:
-            written.append(write_pdf(page, out.with_suffix(".pdf")))
-    for path in written:
+
+    def tell(path: Path) -> None:
         size_mb = path.stat().st_size / 1e6
         too_large = f"; more than {MAX_MB} MB: leave out notebooks or shorten what plays" if size_mb > MAX_MB else ""
-        print(f"{path} ({size_mb:.1f} MB{too_large}): {', '.join(path.stem for path in chosen)}")
+        print(f"{path} ({size_mb:.1f} MB{too_large}): {', '.join(notebook.stem for notebook in chosen)}")
+
+    with tempfile.TemporaryDirectory() as aside:
+        page = Path(aside) / "report.html" if is_pdf_alone else out
+        build_report(chosen, [folder, *results], page, diff=diff)
+        if not is_pdf_alone:
+            tell(page)
+        if is_pdf_alone or pdf:
+            try:
+                tell(write_pdf(page, out.with_suffix(".pdf")))
+            except RuntimeError as error:
+                raise SystemExit(f"motionkit: {error}") from None
 
 
 def lab(
