@@ -1,0 +1,200 @@
+"""Notebooks live, as a reader sees them: JupyterLab and dashboards in a real browser. Every cell runs, the explorer
+answers to the keyboard, nothing fails or complains, and no host but this one is asked for anything. Screenshots and the
+servers' logs are kept in ``test-artifacts/``."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import nbformat
+import psutil
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(280)]
+
+# A new notebook joins by one line: its name, and the slider of its explorer that is moved.
+NOTEBOOKS = [
+    ("00_start_here", "frame"),
+    ("01_heatmap_vqgan", "frame"),
+]
+FOLDER = Path(__file__).parent.parent / "notebooks"
+MOTIONKIT = [sys.executable, "-m", "motionkit.cli"]
+LOCAL = {"localhost", "127.0.0.1"}
+
+ERRORS = '[data-mime-type="application/vnd.jupyter.error"], [data-mime-type="application/vnd.jupyter.stderr"]'
+NUM_RAN = (
+    "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].filter(p => /[0-9]/.test(p.textContent)).length"
+)
+IDLE = ".jp-Notebook-ExecutionIndicator[data-status='idle']"
+
+
+class Server:
+    """``motionkit <command> <notebook>`` on a port of its own, over a copy of the notebooks."""
+
+    def __init__(self, command: str, notebook: str, folder: Path, log: Path) -> None:
+        shutil.copytree(FOLDER, folder / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+        self.notebooks, self.settings = folder / "notebooks", folder / "jupyter"
+        places = {
+            f"JUPYTER_{name}_DIR": str(folder / "jupyter" / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")
+        }
+        with log.open("w") as out:
+            self.process = subprocess.Popen(
+                [*MOTIONKIT, command, f"notebooks/{notebook}.ipynb", "--port", "18888", "--no-browser"],
+                # MOTIONKIT_BATCH stays set, as it is in all tests: the command must make widgets live all the same
+                env=os.environ | places | {"OMP_NUM_THREADS": "1", "MOTIONKIT_CACHE": str(folder / "cache")},
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.url = self._wait_for_url(log)
+
+    def _wait_for_url(self, log: Path) -> str:
+        for _ in range(600):
+            found = re.search(r"http://(?:localhost|127\.0\.0\.1):\d+/\S*token=\w+", log.read_text())
+            if found:
+                return found[0]
+            assert self.process.poll() is None, f"the server ended at once:\n{log.read_text()}"
+            time.sleep(0.1)
+        self.stop()
+        pytest.fail(f"the server did not start in a minute:\n{log.read_text()}")
+
+    def stop(self) -> list[psutil.Process]:
+        """End the server as ``kill`` does; what of it is still alive afterwards is returned, and killed."""
+        family = []
+        if self.process.poll() is None:
+            server = psutil.Process(self.process.pid)
+            family = [server, *server.children(recursive=True)]
+            self.process.send_signal(signal.SIGTERM)
+            self.process.poll()
+        _, alive = psutil.wait_procs(family, timeout=20)
+        for process in alive:
+            process.kill()
+        self.process.wait(timeout=10)
+        return alive
+
+
+@pytest.fixture
+def serve(tmp_path, artifacts):
+    """Starts a server; at the end of the test neither it nor any kernel of it is left."""
+    servers = []
+
+    def serve(command: str, notebook: str) -> Server:
+        servers.append(Server(command, notebook, tmp_path, artifacts / f"{command}_{notebook}.log"))
+        return servers[-1]
+
+    yield serve
+    assert not [process for server in servers for process in server.stop()], "processes outlived the server"
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens an address; at the end of the test nothing may have failed, been said, or been asked of another host."""
+    complaints, context = [], browser.new_context(viewport={"width": 1280, "height": 1000})
+
+    def stay_here(route) -> None:
+        if urlsplit(route.request.url).hostname in LOCAL:
+            return route.continue_()
+        complaints.append(f"asked for {route.request.url[:120]}")
+        return route.abort()
+
+    def open_page(url: str):
+        context.route(re.compile("^(https?|wss?):"), stay_here)
+        page = context.new_page()
+        page.on("console", lambda said: complaints.append(f"console: {said.text}") if said.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(f"page error: {error}"))
+        page.on("response", lambda got: complaints.append(f"{got.status}: {got.url}") if got.status >= 400 else None)
+        page.on("request", lambda asked: page.asked.append(asked.url))
+        page.asked = []
+        page.goto(url)
+        return page
+
+    yield open_page
+    context.close()
+    assert complaints == []
+
+
+def wait_for(page, condition: str, seconds: float, what: str) -> None:
+    """Until the JavaScript expression is true; looked at from here, because a page under load forgets its timers."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, f"{what}: not within {seconds:g} s"
+        page.wait_for_timeout(200)
+
+
+def run_all(page) -> None:
+    """Run All from the menu; again while JupyterLab answers that the kernel is still initializing."""
+    for _ in range(30):
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        page.wait_for_timeout(1000)
+        if page.locator(".jp-CodeCell .jp-InputPrompt").first.text_content() != "[ ]:":
+            return
+    pytest.fail("the kernel did not start")
+
+
+def move_slider(page, name: str, screenshot: Path) -> None:
+    """The named slider one step by keyboard: the figure changes, and comes back with the slider."""
+    slider = page.locator(".widget-slider", has=page.get_by_text(name, exact=True)).last
+    handle, readout = slider.locator(".noUi-handle"), slider.locator(".widget-readout")
+    handle.scroll_into_view_if_needed()
+    figure = page.locator("img.widget-image").first
+    pixels = "img => { const c = document.createElement('canvas'); c.width = img.naturalWidth; " \
+        "c.height = img.naturalHeight; c.getContext('2d').drawImage(img, 0, 0); return c.toDataURL() }"  # fmt: skip
+    before, number = figure.evaluate(pixels), int(readout.inner_text())
+    handle.focus()
+    for key, expected in (("ArrowRight", number + 1), ("ArrowLeft", number)):
+        page.keyboard.press(key)
+        for _ in range(100):
+            if (figure.evaluate(pixels) == before) == (expected == number) and int(readout.inner_text()) == expected:
+                break
+            page.wait_for_timeout(100)
+        else:
+            pytest.fail(f"{key} on slider {name!r}: readout {readout.inner_text()}, or the figure is not as it should")
+        page.screenshot(path=screenshot)
+
+
+@pytest.mark.parametrize(("notebook", "slider"), NOTEBOOKS)
+def test_a_notebook_runs_in_jupyterlab_and_its_explorer_obeys_the_keyboard(
+    serve, open_page, artifacts, notebook, slider
+):
+    server = serve("lab", notebook)
+    path = server.notebooks / f"{notebook}.ipynb"
+    stored, cells = path.read_bytes(), nbformat.read(path, as_version=4).cells
+    num_cells = sum(cell.cell_type == "code" for cell in cells)
+    page = open_page(server.url)
+    page.locator(IDLE).wait_for(timeout=60_000)
+    assert page.locator(".jp-DirListing-item", has_text=notebook).count() == 1  # it works in the notebooks' folder
+    run_all(page)
+    try:
+        wait_for(page, f"{NUM_RAN} === {num_cells} || document.querySelector('{ERRORS}, .jp-Dialog')", 200, "Run All")
+    finally:
+        page.screenshot(path=artifacts / f"lab_{notebook}_ran.png")
+    assert page.locator(ERRORS).all_inner_texts() == []
+    told = page.locator(".jp-Dialog, .Toastify__toast").all_inner_texts()
+    assert [text for text in told if "still initializing" not in text] == []  # no news, no questions
+    assert page.evaluate(NUM_RAN) == num_cells
+    move_slider(page, slider, artifacts / f"lab_{notebook}.png")
+    assert path.read_bytes() == stored  # nothing is saved unasked
+    assert not [url for url in page.asked if re.search("/lab/api/(news|update|extensions)", url)]
+    assert {path.name for path in (server.settings / "config").rglob("*")} <= {"migrated"}
+
+
+@pytest.mark.parametrize(("notebook", "slider"), NOTEBOOKS)
+def test_a_notebook_is_a_dashboard_without_code(serve, open_page, artifacts, notebook, slider):
+    pytest.importorskip("voila")
+    page = open_page(serve("dashboard", notebook).url)
+    try:
+        page.locator("img.widget-image").first.wait_for(timeout=200_000)
+    finally:
+        page.screenshot(path=artifacts / f"dashboard_{notebook}_start.png")
+    assert page.locator(ERRORS).all_inner_texts() == []
+    assert not page.get_by_text("import torch").count()
+    move_slider(page, slider, artifacts / f"dashboard_{notebook}.png")
