@@ -1,8 +1,4 @@
-"""Who runs a sweep's jobs: threads of this process, or the workers of a dask scheduler. One job a worker at a time.
-
-Both are used alike: ``idle`` names the workers that wait, ``start`` gives one of them a job, ``ended`` says which jobs
-came to an end, ``stop`` ends what runs.
-"""
+"""Who runs a sweep's jobs: threads of this process, or the workers of a dask scheduler. One job a worker at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from motionkit.results import code_version
 from motionkit.running.kernels import WarmKernels
@@ -23,6 +19,26 @@ from motionkit.running.sweep_run import Job, RunState, end_kernels, mark, run_jo
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 LOST = "lost"  # outcome of a job whose worker is gone
 Outcome = RunState | BaseException | str | None  # None: stopped
+
+
+@runtime_checkable
+class Workers(Protocol):
+    """What a sweep asks of those who run it. As text: how many they are, for the first line of the progress."""
+
+    def idle(self) -> list[str]:
+        """Names of the workers that wait for a job."""
+
+    def start(self, worker: str, job: Job) -> None:
+        """Give an idle worker a job."""
+
+    def ended(self, wait_s: float) -> list[tuple[Job, Outcome]]:
+        """The jobs that came to an end since the last call, waited for so long if there is none."""
+
+    def stop(self, driver: str) -> None:
+        """End the driver's jobs that run, without records."""
+
+    def close(self) -> None:
+        """Let go of the workers."""
 
 
 # ---- this machine ----------------------------------------------------------------------------------------------------
@@ -113,7 +129,7 @@ class DaskWorkers:
     not is refused.
     """
 
-    def __init__(self, address: str, notebook: Path, sweep_folder: Path) -> None:
+    def __init__(self, address: str, sweep_folder: Path) -> None:
         try:
             from distributed import Client
         except ImportError:
@@ -122,7 +138,7 @@ class DaskWorkers:
             self.client = Client(address, timeout=10, set_as_default=False, name="motionkit sweep")
         except (OSError, ValueError) as error:
             raise ValueError(f"--scheduler {address}: no dask scheduler answers there: {error}") from None
-        self.address, self.notebook, self.sweep_folder = address, notebook, sweep_folder
+        self.address, self.sweep_folder = address, sweep_folder
         self._refused: dict[str, str] = {}
         self._fit: set[str] = set()
         self._jobs: dict[Any, tuple[Job, str]] = {}

@@ -23,7 +23,15 @@ import pandas as pd
 
 from motionkit.data.atomic import written_whole
 from motionkit.running.configs_check import refused_settings
-from motionkit.running.executors import LOST, DaskWorkers, LocalWorkers, Outcome, available_cores, available_gpus
+from motionkit.running.executors import (
+    LOST,
+    DaskWorkers,
+    LocalWorkers,
+    Outcome,
+    Workers,
+    available_cores,
+    available_gpus,
+)
 from motionkit.running.parameters import read_notebook
 from motionkit.running.sweep_plan import Run, Sweep, plan_runs, read_sweep
 from motionkit.running.sweep_progress import SweepProgress, duration
@@ -102,9 +110,9 @@ def run_sweep(
     return planned.states
 
 
-def _workers(planned: Planned, count: int | None, scheduler: str, num_runs: int) -> LocalWorkers | DaskWorkers:
+def _workers(planned: Planned, count: int | None, scheduler: str, num_runs: int) -> Workers:
     if scheduler:
-        return DaskWorkers(scheduler, planned.sweep.notebook, planned.folder)
+        return DaskWorkers(scheduler, planned.folder)
     return LocalWorkers(min(count or default_workers(), num_runs), planned.sweep.notebook.parent, planned.folder)
 
 
@@ -137,7 +145,7 @@ class _Driver:
         self.running: dict[str, str] = {}
         self.lost: dict[str, int] = {}
 
-    def drive(self, workers: LocalWorkers | DaskWorkers) -> None:
+    def drive(self, workers: Workers) -> None:
         seconds = typical_seconds(self.planned)
         self.progress.open(self.planned, len(self.runs), str(workers), seconds)
         try:
@@ -148,18 +156,16 @@ class _Driver:
                     for job, outcome in workers.ended(0.3):
                         self._end(job, outcome)
                     self.progress.update()
-        except BaseException as error:
+        except BaseException:
             if self.running:
                 self.progress.note("stopping: what runs now will be run again by the next call")
                 workers.stop(self.id)
-            if not isinstance(error, KeyboardInterrupt):
-                raise
-            raise KeyboardInterrupt from None
+            raise
         finally:
             self.progress.close()
             workers.close()
 
-    def _start(self, workers: LocalWorkers | DaskWorkers, worker: str) -> None:
+    def _start(self, workers: Workers, worker: str) -> None:
         run, sweep = self.runs[self.waiting.popleft()], self.planned.sweep
         folder, before = self.planned.folder_of(run), self.planned.states.get(run.id)
         own = {"runs": str(folder)} if "runs" in run.settings else {}

@@ -133,7 +133,7 @@ def failures(folder: Path) -> None:
 def kills(folder: Path, count: int = 20) -> None:
     random.seed(0)
     killed = sweeps = 0
-    moments = {"before the first run": 0, "in the middle": 0}
+    moments = {"without kernels": 0, "with kernels": 0}
     while killed < count:
         sweeps += 1
         here = folder / str(sweeps)
@@ -143,12 +143,15 @@ def kills(folder: Path, count: int = 20) -> None:
         while len(seen) < 12 or killed == count:
             driver = start_sweep(here, "--workers", "2")
             try:
-                code = driver.wait(random.uniform(0.5, 14.0) if killed < count else None)
+                if killed < count and random.random() < 0.8:  # else while it starts, perhaps
+                    wait_for_kernels(here, driver)
+                code = driver.wait(random.uniform(0.0, 5.0) if killed < count else None)
             except subprocess.TimeoutExpired:
+                had = kernels_of(here)
                 driver.send_signal(signal.SIGKILL)
                 code = driver.wait()
                 killed += 1
-                moments["in the middle" if kernels_of(here) else "before the first run"] += 1
+                moments["with kernels" if had else "without kernels"] += 1
             check_progress(here, seen)
             if code != -signal.SIGKILL:
                 assert code == 0, (here / "driver.txt").read_text()
@@ -156,6 +159,11 @@ def kills(folder: Path, count: int = 20) -> None:
                 break
         check_end(here, seen)
     print(f"kills: driver killed {killed} times ({moments}) in {sweeps} sweeps of 12 runs; all complete")
+
+
+def wait_for_kernels(folder: Path, driver: subprocess.Popen) -> None:
+    while driver.poll() is None and not kernels_of(folder):
+        time.sleep(0.02)
 
 
 def check_progress(folder: Path, seen: dict[str, tuple[str, list[str]]]) -> None:
