@@ -68,8 +68,9 @@ class ReconstructionExplorer(widgets.VBox):
         self.frame = widgets.IntSlider(
             num_frames // 2, 0, num_frames - 1, description="frame", tooltip="which frame of the window", **look
         )
-        self.labels, self.status, self.message = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self.picture = widgets.Image(format="png", layout={"width": "100%"})
+        self.labels = widgets.HTML(layout={"width": "100%", "margin": "0"})
+        self.status, self.message = widgets.HTML(), widgets.HTML()
+        self.picture = widgets.Image(format="png", layout={"width": "100%", "margin": "0"})
         pictures = widgets.VBox([self.labels, self.picture], layout={"max_width": "100%"})
         self.tokens = widgets.Image(format="png", layout={"height": f"{TOKENS_PX}px", "flex": "0 0 auto"})
         tokens = widgets.HBox([self.tokens, self.status], layout={"grid_gap": "12px", "align_items": "center"})
@@ -109,7 +110,7 @@ class ReconstructionExplorer(widgets.VBox):
         planes = f": {', '.join(PROJECTIONS)}" if len(target) == len(PROJECTIONS) else ""
         names = (f"ground truth{planes}", f"reconstruction{planes}", f"absolute error, brightest at {largest:.2f}")
         self.labels.value = (
-            f'<div style="display:grid;grid-template-columns:repeat(3,1fr);line-height:1.4;color:{colors.MUTED}">'
+            f'<div style="display:grid;grid-template-columns:repeat(3,1fr);gap:8px;line-height:1.4;color:{colors.MUTED}">'
             f"{''.join(f'<span>{name}</span>' for name in names)}</div>"
         )
         seconds = f" at {frame / self._fps:.2f} s" if self._fps else ""
