@@ -205,6 +205,8 @@ def test_launchers_are_known_by_their_environment(environment, expected, rank, m
     monkeypatch.setattr(os, "environ", environment)
     assert processes.launched_processes() == expected
     assert processes.process_rank() == rank
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    assert processes.launched_processes() is None  # a kernel that inherits the environment
 
 
 def test_unequal_machines_are_refused(monkeypatch):

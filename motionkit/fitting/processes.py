@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 
 class ProcessLost(RuntimeError):
@@ -12,10 +13,13 @@ class ProcessLost(RuntimeError):
 def launched_processes() -> tuple[int, int] | None:
     """(machines, processes on each) if a launcher started this process as one of a run's, else ``None``.
 
-    Launchers known: torchrun, whatever its rendezvous (``fabric run`` calls it), and SLURM's srun.
+    Launchers known: torchrun, whatever its rendezvous (``fabric run`` calls it), and SLURM's srun. A notebook is never
+    one of a run's processes, even if its kernel inherits their environment, as that of a sweep's worker may.
     Raises ``ValueError`` if the machines have different numbers of processes.
     """
     env = os.environ
+    if hasattr(sys, "ps1"):  # a notebook or another interactive interpreter
+        return None
     if "TORCHELASTIC_RUN_ID" in env:
         count, here = int(env["WORLD_SIZE"]), int(env["LOCAL_WORLD_SIZE"])
         if count != here * int(env["GROUP_WORLD_SIZE"]):

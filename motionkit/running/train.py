@@ -176,7 +176,7 @@ def failures_told() -> Iterator[None]:
             yield
             return
         except KeyboardInterrupt as interrupt:
-            _tell(f"{interrupt}\nthe same command continues".lstrip(), by_all=False)
+            _tell(f"{str(interrupt) or 'interrupted'}; the same command continues", by_all=False)
             code = INTERRUPTED
         except CellFailed as failure:
             is_lost = isinstance(failure.__cause__, ProcessLost)
