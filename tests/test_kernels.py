@@ -260,6 +260,18 @@ def test_closing_does_not_wait_for_imports(folder, monkeypatch):
         assert wait_until((folder / "began").exists)
 
 
+def test_who_waits_for_a_kernel_while_they_are_closed_is_told(folder, monkeypatch):
+    (folder / "slow.py").write_text("import pathlib, time\npathlib.Path('began').touch()\ntime.sleep(600)")
+    monkeypatch.setattr(kernels, "_modules", lambda: ["slow"])
+    with ThreadPoolExecutor(2) as threads:
+        with WarmKernels(folder) as warm_kernels:
+            waiting = [threads.submit(warm_kernels.take) for _ in range(2)]  # the second waits for a thread besides
+            assert wait_until(lambda: (folder / "began").exists() and not warm_kernels._waiting)
+        for future in waiting:
+            with pytest.raises(ValueError, match="closed"):
+                future.result()
+
+
 INTERRUPTED = """
 import sys
 from pathlib import Path

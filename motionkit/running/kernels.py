@@ -17,7 +17,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
@@ -121,6 +121,11 @@ class Kernel(AsyncKernelManager):
             self._end = threading.Thread(target=lambda: asyncio.run(self._shut_down(now)), name="end of a kernel")
             self._end.start()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether an ``end`` is over."""
+        return self._end is not None and not self._end.is_alive()
+
     def wait_for_end(self) -> None:
         """Return once an ``end`` that is under way is over."""
         if self._end is not None:
@@ -195,7 +200,8 @@ class WarmKernels:
     def take(self) -> Kernel:
         """A ready kernel, for the caller to use once and to ``end``. Waits until there is one.
 
-        Raises ``KernelFailed`` when one kernel after another dies while it is prepared.
+        Raises ``KernelFailed`` when one kernel after another dies while it is prepared, ``ValueError`` once they are
+        closed.
         """
         deaths = 0
         while True:
@@ -212,13 +218,15 @@ class WarmKernels:
                 deaths += 1
                 if deaths == MAX_DEATHS:
                     raise KernelFailed(f"{deaths} kernels in a row could not be prepared; the last: {error}") from None
+            except CancelledError:
+                continue  # closed meanwhile
             except BaseException:  # Ctrl-C while it waits: the kernel stays known, so that it is ended
                 with self._lock:
                     self._waiting.appendleft(future)
                     self._left += 1
                 raise
             else:
-                if warm.kernel.exit_code is None and warm.code == _code_stamp():
+                if warm.kernel.exit_code is None and warm.code == _code_stamp() and not self._closed:
                     break
                 warm.kernel.end(now=True)
             with self._lock:
@@ -226,7 +234,7 @@ class WarmKernels:
         self._warn(warm.broken)
         with self._lock:
             # only now: on few cores two that are prepared at once are late both
-            self._taken = [kernel for kernel in self._taken if kernel.exit_code is None] + [warm.kernel]
+            self._taken = [kernel for kernel in self._taken if not kernel.has_ended] + [warm.kernel]
             self._prepare()
         return warm.kernel
 
