@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from motionkit import cli
 from motionkit.results import (
     COLUMNS,
     RunRecord,
@@ -16,12 +17,18 @@ from motionkit.results import (
     compare,
     describe_device,
     format_comparison,
+    format_pivot,
+    format_runs,
     load_record,
     load_results,
+    pivot,
     result_row,
     results_table,
+    runs_table,
     save_results,
+    select,
     start_record,
+    write_table,
 )
 
 ROW = "2D VQ-GAN F16/128"
@@ -319,3 +326,233 @@ class TestText:
 def test_results_need_no_git(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert code_version.__wrapped__().startswith("version ")
+
+
+# ---- many runs -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sweep(record, tmp_path):
+    """Two codebook sizes, three seeds, of which one run is missing. The blank row does not depend on the codebook."""
+    for codes in (512, 256):
+        for seed in range(3):
+            if (codes, seed) == (256, 2):
+                continue
+            parameters = record.parameters | {
+                "num_codes": codes,
+                "seed": seed,
+                "runs": f"there/{codes}{seed}",
+                "lr": 1e-3,
+            }
+            minute = f"2026-01-02T03:{codes // 256}{seed}:00.000+00:00"
+            run = replace(record, seeds=(seed,), parameters=parameters, started=minute)
+            rows = [
+                result_row(run, "III", ROW, "SSIM", 0.9 + codes / 10240 + seed / 100),
+                result_row(run, "III", ROW, "PSNR", 27.0 + seed),
+                result_row(run, "III", "blank", "SSIM", 0.5 + seed / 10),
+                result_row(run, "III", f"size {codes}", "Perplexity", 100.0 + seed),
+            ]
+            save_results(tmp_path / "sweep" / f"{codes}-{seed}", rows, run)
+    return tmp_path / "sweep"
+
+
+def cell(table: pd.DataFrame, row: str, column: str, setting: str = "") -> pd.Series:
+    chosen = table[(table["row"] == row) & (table["column"] == column) & (table["setting"] == setting)]
+    (found,) = [line for _, line in chosen.iterrows()]
+    return found
+
+
+class TestPivot:
+    def test_seeds_are_pooled_and_settings_are_not(self, sweep):
+        table = pivot(load_results(sweep))
+        small = cell(table, ROW, "SSIM", "num_codes=256")
+        large = cell(table, ROW, "SSIM", "num_codes=512")
+        assert (small["num_seeds"], large["num_seeds"]) == (2, 3)
+        assert small["value"] == pytest.approx(0.9 + 0.025 + 0.005)
+        assert large["value"] == pytest.approx(0.9 + 0.05 + 0.01)
+        assert large["high"] - large["value"] == pytest.approx(4.302653 * 0.01 / math.sqrt(3), rel=1e-6)
+        assert list(table[table["row"] == ROW]["setting"].unique()) == ["num_codes=256", "num_codes=512"]  # in order
+
+    def test_what_does_not_depend_on_a_parameter_is_counted_once(self, sweep):
+        blank = cell(pivot(load_results(sweep)), "blank", "SSIM")
+        assert blank["num_seeds"] == 3
+        assert blank["value"] == pytest.approx(0.6)
+
+    def test_a_row_of_one_setting_needs_no_name(self, sweep):
+        assert cell(pivot(load_results(sweep)), "size 256", "Perplexity")["num_seeds"] == 2
+
+    def test_order_of_the_runs_changes_nothing(self, sweep):
+        results = load_results(sweep)
+        once = pivot(results).sort_values(["row", "setting", "column"]).reset_index(drop=True)
+        again = pivot(results.sample(frac=1, random_state=1)).sort_values(["row", "setting", "column"])
+        pd.testing.assert_frame_equal(once, again.reset_index(drop=True))
+
+    def test_missing_cells_are_there_and_cells_that_never_were_are_not(self, sweep):
+        table = pivot(load_results(sweep), expected_rows=["not run", ROW], expected_columns=["SSIM", "L1"])
+        assert list(table["row"].unique())[:2] == ["not run", ROW]
+        for row, column in (("not run", "SSIM"), ("not run", "L1")):
+            missing = cell(table, row, column)
+            assert missing["num_seeds"] == 0
+            assert math.isnan(missing["value"])
+        assert cell(table, ROW, "L1", "num_codes=256")["num_seeds"] == 0
+        assert not ((table["row"] == "blank") & (table["column"] == "Perplexity")).any()
+
+    def test_a_metric_that_only_one_setting_has_is_missing_in_the_other(self, sweep, record):
+        parameters = record.parameters | {"num_codes": 128, "seed": 0, "lr": 1e-3}
+        run = replace(record, parameters=parameters)
+        save_results(sweep / "more", [result_row(run, "III", ROW, "SSIM", 0.7)], run)
+        table = pivot(load_results(sweep))
+        assert cell(table, ROW, "PSNR", "num_codes=128")["num_seeds"] == 0
+        assert cell(table, ROW, "PSNR", "num_codes=512")["num_seeds"] == 3
+
+    def test_a_run_repeated_in_another_folder_is_no_other_seed(self, sweep, record, tmp_path):
+        run = load_record(sweep / "512-0")
+        elsewhere = replace(
+            run, parameters=run.parameters | {"runs": "elsewhere"}, started="2026-02-02T00:00:00.000+00:00"
+        )
+        save_results(tmp_path / "again", [result_row(elsewhere, "III", ROW, "SSIM", 0.99)], elsewhere)
+        table = pivot(load_results([sweep, tmp_path / "again"]))
+        assert cell(table, ROW, "SSIM", "num_codes=512")["num_seeds"] == 3
+        assert cell(table, ROW, "SSIM", "num_codes=512")["value"] == pytest.approx((0.96 + 0.97 + 0.99) / 3)
+
+    def test_other_data_are_another_setting(self, sweep, record):
+        run = load_record(sweep / "512-0")
+        changed = replace(run, fingerprint="other", seeds=(7,))
+        save_results(sweep / "changed", [result_row(changed, "III", ROW, "SSIM", 0.1)], changed)
+        settings = set(pivot(load_results(sweep))["setting"])
+        assert "num_codes=512, data=other" in settings
+        assert cell(pivot(load_results(sweep)), ROW, "SSIM", "num_codes=512, data=abc123")["num_seeds"] == 3
+
+    def test_settings_that_no_parameter_alone_tells_apart_are_named_in_full(self, record, tmp_path):
+        for number, (a, b, value) in enumerate([(1, 1, 0.1), (2, 2, 0.1), (1, 2, 0.2)]):
+            run = replace(record, parameters={"a": a, "b": b})
+            save_results(tmp_path / str(number), [result_row(run, "III", ROW, "SSIM", value)], run)
+        assert set(pivot(load_results(tmp_path))["setting"]) == {"a=1, b=1 or a=2, b=2", "a=1, b=2"}
+
+    def test_one_seed_twice_is_refused(self, sweep):
+        run = load_record(sweep / "512-0")
+        twice = [result_row(run, "III", ROW, "SSIM", value) for value in (0.1, 0.2)]
+        save_results(sweep / "512-0", twice, run)
+        with pytest.raises(ValueError, match=rf"several values of {ROW}, SSIM for seed 0: see .*512-0"):
+            pivot(load_results(sweep))
+
+    def test_tables_are_not_mixed(self, sweep):
+        results = load_results(sweep)
+        with pytest.raises(ValueError, match="mix tables II, III"):
+            pivot(pd.concat([results, results.assign(table="II")]))
+
+    def test_compare_parts_settings_too(self, sweep):
+        comparison = compare("vqgan", "III", load_results(sweep), expected_seeds=3)
+        lines = comparison[(comparison["row"] == ROW) & (comparison["column"] == "SSIM")]
+        assert list(lines["setting"]) == ["num_codes=256", "num_codes=512"]
+        assert list(lines["paper"]) == [0.954, 0.954]
+        text = format_comparison(comparison)
+        assert f"{ROW} (num_codes=256)" in text
+        assert "2 of 3" in text
+
+    def test_text(self, sweep):
+        text = format_pivot(pivot(load_results(sweep), ["not run"], ["SSIM"], expected_seeds=3))
+        by_row = {line.split("  ")[0]: line for line in text.splitlines()}
+        assert "missing" in by_row["not run"]
+        assert "0.9300 ± 0.0635 (2 of 3)" in by_row[f"{ROW} (num_codes=256)"]
+        assert "28.00 ± 2.48 (3)" in by_row[f"{ROW} (num_codes=512)"]
+        assert max(map(len, text.splitlines())) <= 110
+
+    def test_columns_that_do_not_fit_continue_below(self, sweep):
+        whole, narrow = (format_pivot(pivot(load_results(sweep)), width) for width in (400, 60))
+        assert narrow.count(f"{ROW} (num_codes=512)") == 3
+        for value in ("28.00 ± 2.48 (3)", "0.9600 ± 0.0248 (3)"):
+            assert narrow.count(value) == whole.count(value) == 1
+
+
+class TestListing:
+    def test_one_line_a_run_with_the_parameters_that_differ(self, sweep):
+        table = runs_table(load_results(sweep))
+        assert list(table["num_codes"]) == [256, 256, 512, 512, 512]  # as they started
+        assert list(table["seeds"]) == ["0", "1", "0", "1", "2"]
+        assert not {"seed", "runs", "lr", "steps"} & set(table.columns)
+        assert (table["values"] == 4).all()
+        assert set(table["duration_s"]) == {12.5}
+
+    def test_values_are_columns(self, sweep):
+        table = runs_table(select(load_results(sweep), row=ROW), values=True)
+        assert list(table.columns[-2:]) == ["SSIM", "PSNR"]
+        assert list(table["PSNR"]) == [27, 28, 27, 28, 29]
+
+    def test_common_facts_are_told_once(self, sweep):
+        text = format_runs(runs_table(load_results(sweep)))
+        assert text.count("0123456789ab") == 1
+        assert text.startswith("in common: notebook: 01_heatmap_vqgan; profile: laptop")
+        assert len([line for line in text.splitlines() if "sweep/" in line]) == 5
+
+    @pytest.mark.parametrize(
+        ("labels", "parameters", "count"),
+        [
+            ({"row": "blank"}, {}, 5),
+            ({"row": "size*", "column": "Perp*"}, {}, 5),
+            ({"paper": "vqgan", "profile": ""}, {"num_codes": 256}, 8),
+            ({}, {"lr": "1e-3", "num_codes": "512"}, 12),
+        ],
+    )
+    def test_select(self, sweep, labels, parameters, count):
+        assert len(select(load_results(sweep), parameters, **labels)) == count
+
+    @pytest.mark.parametrize(
+        ("labels", "parameters", "message"),
+        [
+            ({"row": "blnk"}, {}, "unknown row: 'blnk'; did you mean 'blank'"),
+            ({"profile": "full"}, {}, "unknown profile: 'full'.* There are: laptop"),
+            ({}, {"num_code": 256}, "unknown parameter: 'num_code'; did you mean 'num_codes'"),
+            ({}, {"num_codes": 100}, "no run with num_codes = 100; there are 256, 512"),
+        ],
+    )
+    def test_what_is_not_there_is_named(self, sweep, labels, parameters, message):
+        with pytest.raises(ValueError, match=message):
+            select(load_results(sweep), parameters, **labels)
+
+
+class TestExport:
+    def test_numbers_come_back(self, sweep, tmp_path):
+        table = pivot(load_results(sweep))
+        csv, parquet = (write_table(tmp_path / f"new/table{suffix}", table) for suffix in (".csv", ".parquet"))
+        pd.testing.assert_frame_equal(pd.read_parquet(parquet), table, check_dtype=False)
+        back = pd.read_csv(csv, keep_default_na=False, na_values={"low": "", "high": "", "value": ""})
+        pd.testing.assert_frame_equal(back, table, check_dtype=False)
+
+    def test_texts_are_escaped(self, tmp_path):
+        texts = pd.DataFrame({"row": ["a|b_c & 50 %"], "SSIM": ["0.9 ± 0.1"]})
+        numbers = pd.DataFrame({"row": ["x"]})
+        markdown = write_table(tmp_path / "t.md", numbers, texts).read_text()
+        assert markdown.splitlines() == ["| row | SSIM |", "| --- | --- |", "| a\\|b_c & 50 % | 0.9 ± 0.1 |"]
+        latex = write_table(tmp_path / "t.tex", numbers, texts).read_text()
+        assert r"a|b\_c \& 50 \% & 0.9 $\pm$ 0.1 \\" in latex
+        assert latex.count("tabular") == 2
+
+    def test_another_suffix_is_refused_and_nothing_is_written(self, tmp_path):
+        with pytest.raises(ValueError, match=r"cannot write .xls; use .csv, .parquet, .md, .tex"):
+            write_table(tmp_path / "new" / "t.xls", pd.DataFrame({"a": [1]}))
+        assert not (tmp_path / "new").exists()
+
+
+class TestCommands:
+    def test_results(self, sweep, tmp_path, capsys):
+        cli.main(["results", str(sweep), "--row", "blank", "--where", "num_codes=256"])
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[-1] for line in lines[-2:]] == ["0.5", "0.6"]
+        cli.main(["results", str(sweep), "--pivot"])
+        assert "0.9300 ± 0.0635 (2)" in capsys.readouterr().out
+        cli.main(["results", str(sweep), "--out", str(tmp_path / "all.csv")])
+        assert len(pd.read_csv(tmp_path / "all.csv")) == 15
+        with pytest.raises(SystemExit):
+            cli.main(["results", str(sweep), "--where", "num_code=256"])
+        assert "did you mean 'num_codes'" in capsys.readouterr().err
+
+    def test_compare_prints_what_a_notebook_prints(self, sweep, tmp_path, capsys, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "110")
+        cli.main(["compare", "vqgan", "III", str(sweep), "--all"])
+        assert capsys.readouterr().out.strip() == format_comparison(compare("vqgan", "III", load_results(sweep)))
+        cli.main(["compare", "vqgan", "III", str(sweep), "--out", str(tmp_path / "t.md")])
+        assert f"| {ROW} (num_codes=256) | SSIM | 0.954 |" in (tmp_path / "t.md").read_text()
+        with pytest.raises(SystemExit):
+            cli.main(["compare", "vqgan", "VI", str(sweep)])
+        assert "unknown table of vqgan: 'VI'" in capsys.readouterr().err

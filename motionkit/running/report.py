@@ -221,6 +221,9 @@ def _box(key: str, facts: dict[str, str], parameters: dict[str, str], found: Dif
     more = ""
     if parameters:
         rows = named_html(parameters.items(), key, found.parameters, "<div>{}</div>")
-        more = f'<details class="more"><summary>parameters ({len(parameters)})</summary><dl>{rows}</dl></details>'
+        is_open = " open" if any(part == key for part, _ in found.parameters) else ""
+        more = (
+            f'<details class="more"{is_open}><summary>parameters ({len(parameters)})</summary><dl>{rows}</dl></details>'
+        )
     pairs = named_html(facts.items(), key, found.facts)
     return f'<div class="box" id="box-{key}"><dl>{pairs}</dl>{more}</div>'

@@ -60,8 +60,13 @@ def embedded(contents: Mapping[str, Any]) -> str:
 
 
 def read_contents(path: str | Path) -> dict[str, Any]:
-    """The contents of an earlier report; ``ValueError`` if the file is none, or is too old to have them."""
+    """The contents of an earlier report.
+
+    Raises ``FileNotFoundError`` without the file, ``ValueError`` if it is no report or too old to have contents.
+    """
     path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no report {path}")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -225,9 +230,20 @@ def summary_html(found: Differences) -> str:
         groups.setdefault(change.where, []).append(change)
     parts = [head, f'<p class="note">{text}. Code, text, tables, figures and provenance are compared.</p>']
     for where, changes in groups.items():
-        lines = "".join(f"<li>{_line(change)}</li>" for change in changes)
-        parts.append(f"<h3>{html.escape(where)}</h3><ul>{lines}</ul>")
+        cells = [change for change in changes if change.what.startswith("cell ")]
+        cells = cells if len(cells) > _MANY else []  # a whole table of them is folded away
+        parts.append(f"<h3>{html.escape(where)}</h3>{_list(change for change in changes if change not in cells)}")
+        if cells:
+            fold = f"<summary>{len(cells)} cells of the table</summary>{_list(cells)}"
+            parts.append(f'<details class="more">{fold}</details>')
     return "".join(parts) + "</section>"
+
+
+_MANY = 12
+
+
+def _list(changes: Iterable[Change]) -> str:
+    return f"<ul>{''.join(f'<li>{_line(change)}</li>' for change in changes)}</ul>"
 
 
 def _line(change: Change) -> str:

@@ -153,7 +153,8 @@ def _pooled_cells(pooled: pd.DataFrame) -> dict[Cell, str]:
 
 def _value(line: Mapping[str, str]) -> str:
     interval = f" [{line['95 % interval']}]" if line["95 % interval"] else ""
-    return f"{line['ours']}{interval} ({line['seeds']})"
+    seeds = f" ({line['seeds']} seeds)" if line["seeds"] != "1" else ""
+    return line["ours"] + interval + seeds
 
 
 # ---- as HTML ---------------------------------------------------------------------------------------------------------
