@@ -9,6 +9,9 @@ whatever trained them, and so it only evaluates.
 Every process of a run (torchrun, ``fabric run``, srun) runs the same cells in the notebook's folder; ``fit`` makes
 them one run. So a cell up to the training must do the same in each of them and write no files but through ``fit``.
 Only rank 0 prints; of an error one process tells, the first that met it.
+
+torchrun's own restarts (``--max-restarts``) continue from the last checkpoint, but need its processes to forget the
+first attempt: set ``TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1``. srun needs ``--ntasks-per-node``, or one torchrun a machine.
 """
 
 from __future__ import annotations
