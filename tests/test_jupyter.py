@@ -113,7 +113,7 @@ def open_page(browser):
         page.on("response", lambda got: complaints.append(f"{got.status}: {got.url}") if got.status >= 400 else None)
         page.on("request", lambda asked: page.asked.append(asked.url))
         page.asked = []
-        page.goto(url)
+        page.goto(url, wait_until="commit")  # a dashboard loads for as long as its notebook runs
         return page
 
     yield open_page

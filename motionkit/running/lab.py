@@ -64,6 +64,7 @@ def open_dashboard(
         f"--Voila.open_browser={browser}",
         "--Voila.auto_token=True",
         "--VoilaConfiguration.template=motionkit",
+        "--VoilaConfiguration.show_margins=True",
         f"--VoilaConfiguration.kernel_spec_manager_class={KERNEL}",
         "--VoilaConfiguration.show_tracebacks=True",
         *_options(jupyter),

@@ -109,10 +109,8 @@ class ReconstructionExplorer(widgets.VBox):
         self.message.value = ""
         planes = f": {', '.join(PROJECTIONS)}" if len(target) == len(PROJECTIONS) else ""
         names = (f"ground truth{planes}", f"reconstruction{planes}", f"absolute error, brightest at {largest:.2f}")
-        self.labels.value = (
-            f'<div style="display:grid;grid-template-columns:repeat(3,1fr);gap:8px;line-height:1.4;color:{colors.MUTED}">'
-            f"{''.join(f'<span>{name}</span>' for name in names)}</div>"
-        )
+        style = f"display:grid;grid-template-columns:repeat(3,1fr);gap:8px;line-height:1.4;color:{colors.MUTED}"
+        self.labels.value = f'<div style="{style}">{"".join(f"<span>{name}</span>" for name in names)}</div>'
         seconds = f" at {frame / self._fps:.2f} s" if self._fps else ""
         error = float(np.abs(target[:, frame] - output[:, frame]).mean())
         self.status.value = (
