@@ -11,7 +11,8 @@ them one run. So a cell up to the training must do the same in each of them and 
 Only rank 0 prints; of an error one process tells, the first that met it.
 
 torchrun's own restarts (``--max-restarts``) continue from the last checkpoint, but need its processes to forget the
-first attempt: set ``TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1``. srun needs ``--ntasks-per-node``, or one torchrun a machine.
+first attempt: set ``TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1``. srun needs
+``--ntasks-per-node``, or to start one torchrun a machine.
 """
 
 from __future__ import annotations
