@@ -8,15 +8,17 @@ BIN         := .venv/bin
 # one thread a process: two threads on two shared cores are erratic, two processes are not
 TEST_ENV := OMP_NUM_THREADS=1 MOTIONKIT_BATCH=1
 
-.PHONY: help report test lint unit notebooks figures bench lab install clean
+.PHONY: help report test test-browser lint unit notebooks figures bench lab dashboard install clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make report   run notebooks $(NOTEBOOKS) at profile $(PROFILE) and write report/index.html"
-	@echo "make test     lint, unit tests, doctests, notebooks"
-	@echo "make figures  keep the pictures, table and record of the last report in figures/"
+	@echo "make test     lint, unit tests, doctests, notebooks; where Chromium is installed, the notebooks live as well"
+	@echo "make test-browser  the tests in a real browser alone; without one they fail"
+	@echo "make figures  keep the pictures, tables and records of the last report in figures/, its times in the README"
 	@echo "make bench    speed side by side with the peers"
 	@echo "make lab      JupyterLab at notebooks/00_start_here.ipynb"
+	@echo "make dashboard     the same notebook as a page without code"
 
 report: .venv/.all
 	$(BIN)/motionkit run $(NOTEBOOKS) --profile $(PROFILE)
@@ -31,21 +33,29 @@ lint: .venv/.dev
 unit: .venv/.dev
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile --doctest-modules motionkit tests
 
+test-browser: .venv/.dev
+	$(TEST_ENV) MOTIONKIT_BROWSER=required $(BIN)/python -m pytest -n 2 --dist loadfile -m browser tests
+
 notebooks: .venv/.dev
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile -p no:doctest --nbval-lax --nbval-current-env \
 		--nbval-cell-timeout=180 notebooks
 
-# keep what a finished run drew and measured: pictures, table, run record
+# keep what finished runs drew and measured: pictures, tables, run records; and tell the README how long they took
 figures:
-	mkdir -p figures/01_heatmap_vqgan/$(PROFILE)
-	cp runs/$(PROFILE)/01_heatmap_vqgan/*.png runs/$(PROFILE)/01_heatmap_vqgan/results.parquet \
-		runs/$(PROFILE)/01_heatmap_vqgan/record.json figures/01_heatmap_vqgan/$(PROFILE)/
+	for record in runs/$(PROFILE)/[0-9]*/record.json; do \
+		from=$$(dirname $$record); to=figures/$$(basename $$from)/$(PROFILE); mkdir -p $$to; \
+		find $$from -maxdepth 1 \( -name '*.png' -o -name results.parquet -o -name record.json \) -exec cp {} $$to \; ; \
+	done
+	$(BIN)/python .ci/times.py
 
 bench: .venv/.dev
 	@for script in tests/bench/bench_*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$script || exit 1; done
 
 lab: .venv/.all
-	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+	$(BIN)/motionkit lab 00
+
+dashboard: .venv/.all .venv/.dashboard
+	$(BIN)/motionkit dashboard 00
 
 install: .venv/.all
 
@@ -54,10 +64,10 @@ install: .venv/.all
 		"motionkit needs Python 3.11 or 3.12, %s is %d.%d; try: make PYTHON=python3.11" % (sys.executable, *v))'
 	$(PYTHON) -m venv .venv
 
-.venv/.all .venv/.dev: .venv/.%: pyproject.toml .ci/constraints.txt | .venv/bin/python
+.venv/.all .venv/.dev .venv/.dashboard: .venv/.%: pyproject.toml .ci/constraints.txt | .venv/bin/python
 	@echo "installing motionkit[$*] into .venv (about 2 minutes, once)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS) -e ".[$*]"
 	@touch $@
 
 clean:
-	rm -rf .venv report runs
+	rm -rf .venv report runs test-artifacts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 from pathlib import Path
 
 import nbformat
@@ -86,3 +87,60 @@ def test_profiles_name_known_parameters_with_the_right_types(path):
 @pytest.mark.parametrize("profile", ["laptop", "full"])
 def test_every_notebook_has_the_profiles(path, profile):
     assert (FOLDER / "parameters" / f"{path.stem}.{profile}.yaml").is_file()
+    # small is what Run All does, the notebook's own cell: a file would be a second copy, and could differ
+    assert not (FOLDER / "parameters" / f"{path.stem}.small.yaml").exists()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("profile", ["small", "laptop", "full"])
+def test_the_configs_of_every_profile_can_be_built(path, profile, monkeypatch, tmp_path, unchecked):
+    monkeypatch.chdir(path.parent)
+    values, where = read_profile(path, profile)
+    namespace = {}
+    for cell in code_cells(path):
+        is_import = all(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.parse(cell.source).body)
+        if is_import or tags(cell) & {"parameters", "configs"}:
+            exec(cell.source, namespace)
+        if "parameters" in tags(cell):
+            namespace |= check_parameters(path, values, where) | {"runs": str(tmp_path)}
+    assert namespace["record"].profile == profile  # so results of different profiles lie in different folders
+    assert namespace["record"].notebook == path.stem
+    assert any("configs" in tags(cell) for cell in code_cells(path))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_saves_a_record_with_all_its_parameters(path):
+    last = [cell.source for cell in code_cells(path) if "save_results(" in cell.source]
+    assert len(last) == 1
+    assert f'notebook_parameters(Path("{path.name}"))' in last[0]
+    assert {"profile", "runs"} <= set(notebook_parameters(path))
+
+
+# ---- the README's table ----------------------------------------------------------------------------------------------
+
+spec = importlib.util.spec_from_file_location("times", FOLDER.parent / ".ci" / "times.py")
+times = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(times)
+
+
+def test_the_readme_lists_every_notebook_with_the_time_its_record_tells():
+    text = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    assert all(f"| `{path.stem}` |" in text for path in NOTEBOOKS)
+    assert text == times.with_times(text, FOLDER.parent / "figures"), "run: python .ci/times.py"
+
+
+def test_times_come_from_the_records_and_only_the_last_cell_changes(tmp_path):
+    folder = tmp_path / "07_new" / "laptop"
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text('{"duration_s": 581.2}')
+    text = "| notebook | laptop |\n|---|---|\n| `07_new` | Why? | 3 s |\n| `08_old` | How? | 3 s |\nmore | 3 s |\n"
+    expected = text.replace("Why? | 3 s", "Why? | 10 min").replace("How? | 3 s", "How? | –")
+    assert times.with_times(text, tmp_path) == expected
+    assert [times.in_words(s) for s in (0.2, 4.3, 89, 95, 5399, 12600)] == [
+        "1 s",
+        "4 s",
+        "89 s",
+        "2 min",
+        "90 min",
+        "3.5 h",
+    ]

@@ -29,7 +29,7 @@ def open_lab(
     Nothing is saved unasked: a notebook that was only run stays as it is on disk. Raises ``FileNotFoundError`` for an
     unknown notebook, ``ValueError`` where JupyterLab is not installed or a setting is no ``name=value``.
     """
-    path = _ready(notebook, "jupyterlab", "JupyterLab", "notebooks")
+    path = _ready(notebook, "jupyterlab", "JupyterLab", "all")
     arguments = [
         f"--ServerApp.root_dir={path.parent}",
         f"--ServerApp.port={port}",
@@ -54,7 +54,7 @@ def open_dashboard(
     Each reader's page runs the notebook anew, in a kernel that ends with the page. The arguments and errors are those
     of ``open_lab``; settings are Voila's.
     """
-    path = _ready(notebook, "voila", "Voila", "dashboard")
+    path = _ready(notebook, "voila", "Voila", "all,dashboard")
     own = [str(SETTINGS), *filter(None, [os.environ.get("JUPYTER_PATH")])]
     os.environ["JUPYTER_PATH"] = os.pathsep.join(own)  # where Voila looks for templates
     arguments = [
@@ -74,11 +74,11 @@ def open_dashboard(
     Voila.launch_instance(arguments)
 
 
-def _ready(notebook: str | Path, package: str, name: str, extra: str) -> Path:
+def _ready(notebook: str | Path, package: str, name: str, extras: str) -> Path:
     """The notebook, once it is sure that ``package`` is there and that widgets will be live."""
     if find_spec(package) is None:
-        raise ValueError(f"{name} is not installed; it comes with: pip install 'motionkit[{extra}]'")
-    from motionkit.running.parameters import find_notebook  # needs what the extra brings
+        raise ValueError(f"{name} is not installed; it comes with: pip install 'motionkit[{extras}]'")
+    from motionkit.running.parameters import find_notebook  # needs what the extras bring
 
     path = find_notebook(notebook)
     os.environ.pop("MOTIONKIT_BATCH", None)  # set where notebooks run unattended: widgets would be still pictures
