@@ -306,12 +306,20 @@ def _mark_cells(block: Block, was: list[list[str]]) -> str:
         if number is None:
             return match[0]
         (_, label), text = labels[number], texts[number]
-        if before.get(label) == text:
+        if label in before and _is_same(before[label], text):
             return match[0]
         kind, note = ("added", "added") if label not in before else ("changed", f"was {before[label]}")
         return f'<{match[1]} class="{kind}" title="{html.escape(note)}"{match[2]}>'
 
     return re.sub(r"<(t[dh])\b([^>]*)>", mark, block.html)
+
+
+def _is_same(before: str, after: str) -> bool:
+    """Whether two cells say the same: one number may be written with more decimals because of another."""
+    try:
+        return before == after or float(before) == float(after)
+    except ValueError:
+        return False
 
 
 def _labels(rows: Sequence[Sequence[str]]) -> list[list[tuple[str, tuple]]]:
