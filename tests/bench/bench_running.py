@@ -2,7 +2,8 @@
 
 The notebook has three cells, which import what notebooks import, hold a parameter and do next to nothing; its imports
 count as cost. "ready" is the usual case: each run lasts longer than a kernel takes to prepare. "at once" is the worst:
-runs that last no time follow each other, so each waits for its kernel. Wall-clock times: leave the machine alone.
+runs that last no time follow each other, so each waits for its kernel. Wall-clock times: leave the machine
+alone, and the code too, for kernels that imported older code are replaced.
 """
 
 from __future__ import annotations
