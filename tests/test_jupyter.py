@@ -2,6 +2,7 @@
 answers to the keyboard, nothing fails or complains, and no host but this one is asked for anything. Screenshots and the
 servers' logs are kept in ``test-artifacts/``."""
 
+import ctypes
 import os
 import re
 import shutil
@@ -34,6 +35,12 @@ NUM_RAN = (
 IDLE = ".jp-Notebook-ExecutionIndicator[data-status='idle']"
 
 
+def end_with_parent() -> None:
+    """A server ends even where the tests are killed before they can end it (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1 is PR_SET_PDEATHSIG
+
+
 class Server:
     """``motionkit <command> <notebook>`` on a port of its own, over a copy of the notebooks."""
 
@@ -43,6 +50,9 @@ class Server:
         places = {
             f"JUPYTER_{name}_DIR": str(folder / "jupyter" / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")
         }
+        decoy = self.settings / "data" / "kernels" / "python3"  # registered by something else; not to be used
+        decoy.mkdir(parents=True)
+        (decoy / "kernel.json").write_text('{"argv": ["false"], "display_name": "decoy", "language": "python"}')
         with log.open("w") as out:
             self.process = subprocess.Popen(
                 [*MOTIONKIT, command, f"notebooks/{notebook}.ipynb", "--port", "18888", "--no-browser"],
@@ -53,6 +63,7 @@ class Server:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=end_with_parent,
             )
         self.url = self._wait_for_url(log)
 
