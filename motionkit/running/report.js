@@ -50,6 +50,8 @@
     root.after(box);
     return box;
   }
+  // plotly waits for the window to change its size, which paper does not
+  const fitPlots = () => Promise.all([...document.querySelectorAll(".js-plotly-plot")].map((plot) => Plotly.Plots.resize(plot)));
   function fitTables() {
     const room = document.querySelector("main").clientWidth;
     for (const table of document.querySelectorAll(".scroll table")) {
@@ -74,6 +76,7 @@
     }
     page.classList.add("printing");
     fitTables();
+    await fitPlots();
   }
   if (location.hash === "#print") {
     printFourMoments();
@@ -84,11 +87,13 @@
       players.forEach((root, k) => addStill(root, boxes[k]));
       page.classList.add("printing");
       fitTables();
+      fitPlots();
     });
     addEventListener("afterprint", () => {
       boxes.forEach((box) => box.remove());
       page.classList.remove("printing");
       document.querySelectorAll(".scroll table").forEach((table) => { table.style.zoom = ""; });
+      fitPlots();
     });
   }
 })();
