@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,17 +30,17 @@ def open_lab(
     unknown notebook, ``ValueError`` where JupyterLab is not installed or a setting is no ``name=value``.
     """
     path = _ready(notebook, "jupyterlab", "JupyterLab", "all")
-    arguments = [
-        f"--ServerApp.root_dir={path.parent}",
-        f"--ServerApp.port={port}",
-        f"--ServerApp.open_browser={browser}",
-        "--ServerApp.allow_root=True",  # the only user there is in many containers
-        f"--ServerApp.kernel_spec_manager_class={KERNEL}",
-        f"--LabApp.default_url=/lab/tree/{path.name}",
-        f"--LabApp.app_settings_dir={SETTINGS / 'lab'}",
-        f"--LabApp.workspaces_dir={cache_folder() / 'lab'}",  # open tabs; the user's other folders have theirs
-        *_options(jupyter),
-    ]
+    settings = {
+        "ServerApp.root_dir": path.parent,
+        "ServerApp.port": port,
+        "ServerApp.open_browser": browser,
+        "ServerApp.allow_root": True,  # the only user there is in many containers
+        "ServerApp.kernel_spec_manager_class": KERNEL,
+        "LabApp.default_url": f"/lab/tree/{path.name}",
+        "LabApp.app_settings_dir": SETTINGS / "lab",
+        "LabApp.workspaces_dir": cache_folder() / "lab",  # open tabs; the user's other folders have theirs
+    }
+    arguments = _arguments(settings | _read(jupyter))
     from jupyterlab.labapp import LabApp
 
     LabApp.launch_instance(arguments)
@@ -57,18 +57,17 @@ def open_dashboard(
     path = _ready(notebook, "voila", "Voila", "all,dashboard")
     own = [str(SETTINGS), *filter(None, [os.environ.get("JUPYTER_PATH")])]
     os.environ["JUPYTER_PATH"] = os.pathsep.join(own)  # where Voila looks for templates
-    arguments = [
-        str(path),
-        f"--Voila.root_dir={path.parent}",
-        f"--Voila.port={port}",
-        f"--Voila.open_browser={browser}",
-        "--Voila.auto_token=True",
-        "--VoilaConfiguration.template=motionkit",
-        "--VoilaConfiguration.show_margins=True",
-        f"--VoilaConfiguration.kernel_spec_manager_class={KERNEL}",
-        "--VoilaConfiguration.show_tracebacks=True",
-        *_options(jupyter),
-    ]
+    settings = {
+        "Voila.root_dir": path.parent,
+        "Voila.port": port,
+        "Voila.open_browser": browser,
+        "Voila.auto_token": True,
+        "VoilaConfiguration.template": "motionkit",
+        "VoilaConfiguration.show_margins": True,
+        "VoilaConfiguration.show_tracebacks": True,
+        "VoilaConfiguration.kernel_spec_manager_class": KERNEL,
+    }
+    arguments = [str(path), *_arguments(settings | _read(jupyter))]
     from voila.app import Voila
 
     Voila.launch_instance(arguments)
@@ -85,13 +84,16 @@ def _ready(notebook: str | Path, package: str, name: str, extras: str) -> Path:
     return path
 
 
-def _options(settings: Iterable[str]) -> list[str]:
-    """``name=value`` as Jupyter's command line wants it.
-
-    >>> _options(["ip=0.0.0.0", "ServerApp.base_url=/x=y"])
-    ['--ip=0.0.0.0', '--ServerApp.base_url=/x=y']
+def _read(settings: Iterable[str]) -> dict[str, str]:
+    """
+    >>> _read(["ip=0.0.0.0", "ServerApp.base_url=/x=y"])
+    {'ip': '0.0.0.0', 'ServerApp.base_url': '/x=y'}
     """
     for setting in settings:
         if not re.fullmatch(r"[A-Za-z_][\w.-]*=.*", setting, re.DOTALL):
             raise ValueError(f"--jupyter {setting!r}: expected name=value, such as ip=0.0.0.0")
-    return [f"--{setting}" for setting in settings]
+    return dict(setting.split("=", 1) for setting in settings)
+
+
+def _arguments(settings: Mapping[str, object]) -> list[str]:
+    return [f"--{name}={value}" for name, value in settings.items()]  # each name once: Jupyter refuses repetitions
