@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -171,7 +171,8 @@ class DaskWorkers:
         until, outcomes = time.monotonic() + wait_s, []
         while not outcomes and time.monotonic() < until:
             time.sleep(min(0.1, wait_s))
-            outcomes = [(future, self._outcome(future)) for future in self._jobs if future.status != "pending"]
+            ready = [(future, job) for future, (job, _) in self._jobs.items() if future.status != "pending"]
+            outcomes = [(future, self._outcome(future, job)) for future, job in ready]
         if not outcomes:
             workers = self._workers()
             outcomes = [(future, LOST) for future, (_, worker) in self._jobs.items() if worker not in workers]
@@ -182,20 +183,28 @@ class DaskWorkers:
     def stop(self, driver: str) -> None:
         until = time.monotonic() + 20
         while self._jobs and time.monotonic() < until:
-            self.client.run(stop_jobs, driver, str(self.sweep_folder), on_error="ignore")
-            self.ended(0.5)
+            with suppress(OSError, ValueError):  # a scheduler that is gone: its workers end with it
+                self.client.run(stop_jobs, driver, str(self.sweep_folder), on_error="ignore")
+                self.ended(0.5)
 
     def close(self) -> None:
         self.client.close()
 
     def _workers(self) -> dict[str, dict]:
-        return self.client.scheduler_info(n_workers=-1)["workers"]
+        try:
+            return self.client.scheduler_info(n_workers=-1)["workers"]
+        except OSError as error:
+            raise ValueError(
+                f"the dask scheduler at {self.address} is gone ({error}); what runs may still end"
+            ) from None
 
-    def _outcome(self, future: Any) -> Outcome:
+    def _outcome(self, future: Any, job: Job) -> Outcome:
+        """From the record in the run's folder: to ask the worker would wait forever for one that is killed just now."""
         from distributed import CancelledError, KilledWorker
 
         if future.status == "finished":
-            return future.result()
+            state = RunState.read(Path(job.folder))
+            return state if state and state.started != job.replaces else LOST
         error = future.exception() if future.status == "error" else CancelledError()
         return LOST if isinstance(error, KilledWorker | CancelledError) else error
 
@@ -222,10 +231,10 @@ def _what_is_here(folder: str) -> dict[str, Any]:
     return {"code": code_version(), "sees_folder": Path(folder).is_dir()}
 
 
-def _run_here(job: Job, sweep_folder: str) -> RunState | None:
+def _run_here(job: Job, sweep_folder: str) -> None:
     """On a dask worker. Its nanny limits it to one thread, its kernels get those it was started with."""
     from distributed import get_worker
 
     worker = get_worker()
     threads = dict.fromkeys(THREAD_VARIABLES, str(worker.state.nthreads))
-    return run_job(job, f"{worker.name}" or worker.address, mark(Path(sweep_folder)) | threads)
+    run_job(job, str(worker.name), mark(Path(sweep_folder)) | threads)
