@@ -339,18 +339,28 @@ def _by_label(rows: Sequence[Sequence[str]]) -> dict[tuple, str]:
 
 
 def _compared_text(before: str, after: str) -> str:
-    """Both texts in one, word by word, what went and what came told apart."""
-    old, new = (re.findall(r"\s+|\w+|[^\w\s]", text) for text in (before, after))
-    if len(old) * len(new) > 10**7:  # minutes; lines will do
-        old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    """Both texts in one, what went and what came told apart: line by line, and word by word in lines that changed."""
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
     parts = []
     for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if tag == "equal":
-            parts.append(html.escape("".join(new[j1:j2])))
-            continue
-        parts += [f"<del>{html.escape(''.join(old[i1:i2]))}</del>"] if i2 > i1 else []
-        parts += [f"<ins>{html.escape(''.join(new[j1:j2]))}</ins>"] if j2 > j1 else []
+        if tag == "replace" and i2 - i1 == j2 - j1:
+            parts += [_compared_words(was, now) for was, now in zip(old[i1:i2], new[j1:j2], strict=True)]
+        else:
+            parts.append(_told_apart(tag, "".join(old[i1:i2]), "".join(new[j1:j2])))
     return "".join(parts)
+
+
+def _compared_words(before: str, after: str) -> str:
+    old, new = (re.findall(r"\s+|\w+|[^\w\s]", text) for text in (before, after))
+    codes = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    return "".join(_told_apart(tag, "".join(old[i1:i2]), "".join(new[j1:j2])) for tag, i1, i2, j1, j2 in codes)
+
+
+def _told_apart(tag: str, before: str, after: str) -> str:
+    if tag == "equal":
+        return html.escape(after)
+    gone = f"<del>{html.escape(before)}</del>" if before else ""
+    return gone + (f"<ins>{html.escape(after)}</ins>" if after else "")
 
 
 def named_html(pairs: Iterable[tuple[str, str]], key: str, marks: Mapping[Cell, str | None], wrap: str = "{}") -> str:

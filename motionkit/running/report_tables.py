@@ -112,9 +112,10 @@ def _tables(results: pd.DataFrame, sweep: str = "", num_seeds: int = 0) -> list[
         if texts is not None and sweep:
             texts = texts[texts["paper"] != "missing"]
         cells = _compared_cells(texts) if texts is not None and not sweep else _pooled_cells(pooled)
-        facts = _facts(part)
-        tables.append(Table(key, f"{title} ({ours})", f"Table {title}", f"{citation}. Ours: {ours}." if citation else
-                            f"Ours: {ours}.", facts, cells, texts, pooled))  # fmt: skip
+        head, about = f"Table {title}", f"Ours: {ours}."
+        name = f"Sweep {sweep}: {head} ({ours})" if sweep else f"{head} ({ours})"
+        about = f"{citation}. {about}" if citation else about
+        tables.append(Table(key, name, head, about, _facts(part), cells, texts, pooled))
     return tables
 
 
@@ -200,8 +201,8 @@ def _compared(cell: Mapping[str, str] | None, notes: dict[str, int]) -> str:
     if is_run and cell["seeds"] != "1":
         text += f"<small>{cell['seeds']} seeds</small>"
     if cell["paper"] != "missing":
-        marks = ", ".join(str(notes.setdefault(note, len(notes) + 1)) for note in cell["note"].splitlines())
-        mark = f"<sup>{marks}</sup>" if marks else ""
+        marks = sorted(notes.setdefault(note, len(notes) + 1) for note in cell["note"].splitlines())
+        mark = f"<sup>{', '.join(map(str, marks))}</sup>" if marks else ""
         text += f"<small>paper {_minus(cell['paper'])}{mark}</small>"
         text += f"<small>{_minus(cell['difference'])}</small>" if is_run else ""
     return text
