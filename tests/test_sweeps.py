@@ -21,7 +21,7 @@ import pytest
 from motionkit import cli, results
 from motionkit.running import executors, kernels, sweep_plan, sweep_run, sweeps
 from motionkit.running.configs_check import refused_settings
-from motionkit.running.executors import LOST, shares
+from motionkit.running.executors import WorkerLost, shares
 from motionkit.running.sweep_plan import plan_runs, read_sweep
 from motionkit.running.sweep_progress import SweepProgress, last_line
 from motionkit.running.sweep_run import Locked, RunState, end_kernels, locked
@@ -374,7 +374,7 @@ class FakeWorkers:
         del self.jobs[worker]
         if isinstance(outcome, int):
             self.outcomes[label] = outcome - 1 or "done"
-            outcome = LOST
+            outcome = WorkerLost("gone")
         if outcome in ("done", "failed"):
             reason = "raised" if outcome == "failed" else ""
             state = RunState(
@@ -409,7 +409,7 @@ def test_a_run_whose_worker_is_lost_is_tried_once_more_and_then_recorded(tmp_pat
     assert [planned.states[ids[f"seed={seed}"]].state for seed in range(4)] == ["done", "done", "failed", "done"]
     lost = RunState.read(planned.folder / ids["seed=2"])
     assert (lost.reason, lost.state) == ("worker lost", "failed")
-    assert said.count("was lost; the run is tried once more") == 2
+    assert said.count("was lost (gone); the run is tried once more") == 2
 
 
 def test_an_error_of_a_worker_itself_is_recorded(tmp_path, monkeypatch):

@@ -17,8 +17,11 @@ from motionkit.running.kernels import WarmKernels
 from motionkit.running.sweep_run import Job, RunState, end_kernels, mark, run_job, stop_jobs
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-LOST = "lost"  # outcome of a job whose worker is gone
-Outcome = RunState | BaseException | str | None  # None: stopped
+Outcome = RunState | BaseException | None  # None: stopped
+
+
+class WorkerLost(RuntimeError):
+    """The outcome of a job whose worker is gone."""
 
 
 @runtime_checkable
@@ -175,7 +178,8 @@ class DaskWorkers:
             outcomes = [(future, self._outcome(future, job)) for future, job in ready]
         if not outcomes:
             workers = self._workers()
-            outcomes = [(future, LOST) for future, (_, worker) in self._jobs.items() if worker not in workers]
+            gone = WorkerLost("it left the scheduler")
+            outcomes = [(future, gone) for future, (_, worker) in self._jobs.items() if worker not in workers]
         for future, _ in outcomes:
             future.release()
         return [(self._jobs.pop(future)[0], outcome) for future, outcome in outcomes]
@@ -204,9 +208,9 @@ class DaskWorkers:
 
         if future.status == "finished":
             state = RunState.read(Path(job.folder))
-            return state if state and state.started != job.replaces else LOST
-        error = future.exception() if future.status == "error" else CancelledError()
-        return LOST if isinstance(error, KilledWorker | CancelledError) else error
+            return state if state and state.started != job.replaces else WorkerLost("it left no record")
+        error = future.exception() if future.status == "error" else CancelledError(f"the job is {future.status}")
+        return WorkerLost(str(error)) if isinstance(error, KilledWorker | CancelledError) else error
 
     def _check(self, workers: Mapping[str, dict]) -> None:
         """New workers are asked whether they see the same files and code."""

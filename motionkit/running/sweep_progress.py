@@ -65,9 +65,9 @@ class SweepProgress:
             last = state.lines.strip().splitlines()[-1:] or [""]
             self.note(f"      {state.reason} in {state.cell}: {last[0].strip()}")
 
-    def lost(self, run: Run, worker: str) -> None:
+    def lost(self, run: Run, worker: str, why: Exception) -> None:
         self.running.pop(run.id)
-        self.note(f"  {self._count()} {run.label}: worker {worker} was lost; the run is tried once more")
+        self.note(f"  {self._count()} {run.label}: worker {worker} was lost ({why}); the run is tried once more")
 
     def update(self) -> None:
         """Show where everything stands, if it is time to."""

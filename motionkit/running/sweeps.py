@@ -24,10 +24,10 @@ import pandas as pd
 from motionkit.data.atomic import written_whole
 from motionkit.running.configs_check import refused_settings
 from motionkit.running.executors import (
-    LOST,
     DaskWorkers,
     LocalWorkers,
     Outcome,
+    WorkerLost,
     Workers,
     available_cores,
     available_gpus,
@@ -187,11 +187,11 @@ class _Driver:
     def _end(self, job: Job, outcome: Outcome) -> None:
         worker = self.running.pop(job.run)
         run = self.runs[job.run]
-        if outcome == LOST:
+        if isinstance(outcome, WorkerLost):
             self.lost[run.id] = self.lost.get(run.id, 0) + 1
             if self.lost[run.id] < ATTEMPTS:
                 self.waiting.appendleft(run.id)
-                self.progress.lost(run, worker)
+                self.progress.lost(run, worker, outcome)
                 return
         if not isinstance(outcome, RunState):
             outcome = self._record(job, worker, outcome)
@@ -206,8 +206,8 @@ class _Driver:
             state = RunState.read(folder)
             if state and state.started != job.replaces:
                 return state  # it was written just before the worker was lost
-            is_lost = outcome == LOST
-            lines = f"its worker was lost {ATTEMPTS} times" if is_lost else f"{type(outcome).__name__}: {outcome}"
+            is_lost = isinstance(outcome, WorkerLost)
+            what = f"its worker was lost {ATTEMPTS} times" if is_lost else type(outcome).__name__
             state = RunState(
                 job.run,
                 "failed",
@@ -220,7 +220,7 @@ class _Driver:
                 worker,
                 reason="worker lost" if is_lost else "raised",
                 cell="unknown: see log.txt",
-                lines=f"    {lines}",
+                lines=f"    {what}: {outcome}",
             )
             state.write(folder)
         return state

@@ -53,7 +53,6 @@ Path(runs, "value.txt").write_text(str(seed))
 # The version of the code is held still, so that nobody's commit starts the sweep anew; kernels import nothing heavy.
 STILL = """\
 import motionkit.results, motionkit.running.kernels
-motionkit.results.code_version.cache_clear()
 motionkit.results.code_version = lambda: "stress"
 import motionkit.running.executors
 motionkit.running.executors.code_version = motionkit.results.code_version
@@ -210,9 +209,10 @@ def dask(folder: Path) -> None:
             worker = [f"{tool[-1]}.dask_worker", address, "--name", name, *options]
             started.append(subprocess.Popen([*tool[:2], *worker], cwd=folder, stdout=log, stderr=log))
         time.sleep(10)
-        driver = start_sweep(folder, "--scheduler", address)
+        driver, give_up = start_sweep(folder, "--scheduler", address), time.monotonic() + 90
         while len(records(folder)) < 2 or not kernels_of(folder):
-            assert driver.poll() is None, (folder / "driver.txt").read_text()
+            assert driver.poll() is None, "the driver ended"
+            assert time.monotonic() < give_up, "no worker came to work"
             time.sleep(0.05)
         victim = psutil.Process(kernels_of(folder)[0]).parent()
         victim.kill()
@@ -226,10 +226,10 @@ def dask(folder: Path) -> None:
                 seen[run] = (text, starts(folder, run))
         check_end(folder, seen)
     finally:
-        for process in reversed(started):
-            process.terminate()
         for process in started:
-            process.wait(30)
+            for child in [*psutil.Process(process.pid).children(recursive=True), process]:
+                child.kill()
+            process.wait()
         log.close()
 
 
@@ -257,7 +257,7 @@ if __name__ == "__main__":
             try:
                 parts[part](Path(temporary).resolve())
             except BaseException:
-                log = Path(temporary, "driver.txt")
-                print(log.read_text()[-4000:] if log.exists() else "no driver.txt", file=sys.stderr)
+                for log in sorted(Path(temporary).glob("**/d*k.txt")) + sorted(Path(temporary).glob("**/driver.txt")):
+                    print(log.read_text()[-6000:], file=sys.stderr)
                 raise
             print(f"{part}: as it should be ({time.monotonic() - clock:.0f} s)", flush=True)
