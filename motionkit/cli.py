@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -101,6 +102,9 @@ def main(args: Sequence[str] | None = None) -> None:
     leaves = {name: command if callable(command) else _group(command) for name, command in commands.items()}
     try:
         tyro.extras.subcommand_cli_from_dict(leaves, prog=prog, args=args)
+    except BrokenPipeError:  # the reader of the output, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing to flush at the end
+        sys.exit(0)
     except (ValueError, FileNotFoundError) as error:
         print(f"motionkit: {error}", file=sys.stderr)
         sys.exit(1)

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -128,6 +129,28 @@ def test_provenance_and_tables_come_from_the_runs(tmp_path):
     assert "blank heatmap" in text
     assert "Against the papers" in text
     assert "Against the papers" not in build_report([page], out=tmp_path / "none.html").read_text()
+
+
+def test_a_page_shows_the_record_of_its_own_run_only(tmp_path):
+    page = executed(tmp_path, "01_heatmap_vqgan", [v4.new_markdown_cell("# Tokens?"), code("1")])
+    notebook = nbformat.read(page, as_version=4)
+    notebook.metadata["papermill"] |= {
+        "start_time": "2026-01-02T03:00:00+00:00",
+        "end_time": "2026-01-02T03:10:00+00:00",
+    }
+    nbformat.write(notebook, page)
+    for seed, started in (
+        (11, "2026-01-02T02:59:59.000"),
+        (22, "2026-01-02T03:05:00.000"),
+        (33, "2026-01-02T04:00:00.000"),
+    ):
+        record = start_record("vqgan", "01_heatmap_vqgan", "laptop", seeds=(seed,), dataset="sample")
+        record = replace(record, started=f"{started}+00:00")
+        save_results(tmp_path / "runs" / str(seed), [result_row(record, "X", "ours", "SSIM", 0.9)], record)
+    text = build_report([page], [tmp_path / "runs"], tmp_path / "report.html").read_text()
+    assert "<dt>seeds</dt><dd>22</dd>" in text.partition("<article")[2]
+    text = build_report([page], [tmp_path / "runs" / "33"], tmp_path / "report.html").read_text()
+    assert "<dt>seeds</dt>" not in text.partition("<article")[2]
 
 
 def test_what_cannot_become_a_report_is_named(tmp_path):

@@ -16,7 +16,7 @@ from pathlib import Path
 from pygments.formatters import HtmlFormatter
 
 from motionkit.data.atomic import written_whole
-from motionkit.results import RECORD_FILE, RunRecord, load_record
+from motionkit.results import RECORD_FILE, load_record
 from motionkit.running.report_diff import (
     Differences,
     contents_of,
@@ -62,7 +62,9 @@ def build_report(
     earlier = None if diff is None else read_contents(diff)
     folders = [Path(folder) for folder in results_folders]
     tables, sweeps = tables_of(folders)
-    records = _latest_records(folders, sweeps)
+    in_sweeps = {sweep.folder for sweep in sweeps}
+    paths = [path for folder in folders for path in sorted(folder.rglob(RECORD_FILE))]
+    records = [load_record(path.parent) for path in paths if not in_sweeps & set(path.parents)]
     pages = [Page.of(Path(path), records) for path in executed]
     contents = contents_of(pages, [*tables, *(table for sweep in sweeps for table in sweep.tables)])
     found = Differences("") if earlier is None else differences(earlier, contents)
@@ -80,18 +82,6 @@ def build_report(
     with written_whole(out) as aside:
         aside.write_text(text, encoding="utf-8")
     return out
-
-
-def _latest_records(folders: Iterable[Path], sweeps: Sequence[Sweep]) -> dict[str, RunRecord]:
-    """The last started finished run of each notebook, outside of sweeps if there is one."""
-    latest: dict[str, tuple[bool, str, RunRecord]] = {}
-    for folder in folders:
-        for path in sorted(folder.rglob(RECORD_FILE)):
-            record = load_record(path.parent)
-            key, is_alone = Path(record.notebook).stem, not {sweep.folder for sweep in sweeps} & set(path.parents)
-            if key not in latest or (is_alone, record.started) > latest[key][:2]:
-                latest[key] = (is_alone, record.started, record)
-    return {key: record for key, (_, _, record) in latest.items()}
 
 
 # ---- the whole page --------------------------------------------------------------------------------------------------

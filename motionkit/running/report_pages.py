@@ -10,6 +10,7 @@ import mimetypes
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -67,13 +68,18 @@ class Page:
     blocks: list[Block] = field(default_factory=list)
 
     @classmethod
-    def of(cls, path: Path, records: dict[str, RunRecord]) -> Page:
-        """Read an executed notebook; ``ValueError`` if it cannot be read."""
+    def of(cls, path: Path, records: Iterable[RunRecord]) -> Page:
+        """Read an executed notebook; its own record is looked for among the given ones.
+
+        Raises ``ValueError`` if it cannot be read.
+        """
         try:
             notebook = nbformat.read(path, as_version=4)
         except Exception as error:  # nbformat raises many kinds for a damaged file
             raise ValueError(f"{path} is no readable notebook: {type(error).__name__}: {error}") from None
-        page = cls(slug(path.stem), html.escape(path.stem), path.parent, notebook, records.get(path.stem))
+        page = cls(
+            slug(path.stem), html.escape(path.stem), path.parent, notebook, _own_record(path.stem, notebook, records)
+        )
         page._render()
         return page
 
@@ -177,6 +183,24 @@ class Page:
             return "other", '<p class="note">This control is live when the notebook is open in Jupyter.</p>', ""
         text = _joined(data.get("text/plain", ""))
         return "printed", _printed(text, "stdout"), _as_shown(text)
+
+
+def _own_record(name: str, notebook: nbformat.NotebookNode, records: Iterable[RunRecord]) -> RunRecord | None:
+    """The record that this run of the notebook wrote: it started while the notebook ran.
+
+    Where nothing tells when that was (it was run by hand), the last record of the notebook.
+    """
+    mine = sorted((r for r in records if Path(r.notebook).stem == name), key=lambda record: record.started)
+    ran = notebook.metadata.get("papermill", {})
+    if ran.get("start_time") and ran.get("end_time"):
+        first, last = (_utc(ran[key]) for key in ("start_time", "end_time"))
+        mine = [record for record in mine if record.started and first <= _utc(record.started) <= last]
+    return mine[-1] if mine else None
+
+
+def _utc(time: str) -> datetime:
+    known = datetime.fromisoformat(time)
+    return known if known.tzinfo else known.replace(tzinfo=UTC)
 
 
 def plain(text: str) -> str:

@@ -67,9 +67,9 @@ def tables_of(folders: Iterable[Path]) -> tuple[list[Table], list[Sweep]]:
     runs: list[Path] = []
     sweeps: dict[Path, None] = {}
     for folder in folders:
-        records = list(folder.rglob(RUN_FILE))
-        sweeps |= dict.fromkeys(sorted(path.parent.parent for path in records))
-        runs += [p.parent for p in folder.rglob(RECORD_FILE) if not any(s.parent in p.parents for s in records)]
+        ended = {path.parent for path in folder.rglob(RUN_FILE)} - {folder}  # a single run of a sweep is no sweep
+        sweeps |= dict.fromkeys(sorted(run.parent for run in ended))
+        runs += [path.parent for path in folder.rglob(RECORD_FILE) if not ended & set(path.parents)]
     tables = _tables(load_results(runs)) if runs else []
     return tables, [_sweep(folder) for folder in sweeps]
 
