@@ -26,6 +26,7 @@ NOTEBOOKS = [
 ]
 FOLDER = Path(__file__).parent.parent / "notebooks"
 MOTIONKIT = [sys.executable, "-m", "motionkit.cli"]
+OPTIONS = ["--port", "18888", "--no-browser", "--jupyter"]
 LOCAL = {"localhost", "127.0.0.1"}
 
 ERRORS = '[data-mime-type="application/vnd.jupyter.error"], [data-mime-type="application/vnd.jupyter.stderr"]'
@@ -44,7 +45,7 @@ def end_with_parent() -> None:
 class Server:
     """``motionkit <command> <notebook>`` on a port of its own, over a copy of the notebooks."""
 
-    def __init__(self, command: str, notebook: str, folder: Path, log: Path) -> None:
+    def __init__(self, command: str, notebook: str, folder: Path, log: Path, *settings: str) -> None:
         shutil.copytree(FOLDER, folder / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
         self.notebooks, self.settings = folder / "notebooks", folder / "jupyter"
         places = {
@@ -55,7 +56,7 @@ class Server:
         (decoy / "kernel.json").write_text('{"argv": ["false"], "display_name": "decoy", "language": "python"}')
         with log.open("w") as out:
             self.process = subprocess.Popen(
-                [*MOTIONKIT, command, f"notebooks/{notebook}.ipynb", "--port", "18888", "--no-browser"],
+                [*MOTIONKIT, command, f"notebooks/{notebook}.ipynb", *OPTIONS, *settings],
                 # MOTIONKIT_BATCH stays set, as it is in all tests: the command must make widgets live all the same
                 env=os.environ | places | {"OMP_NUM_THREADS": "1", "MOTIONKIT_CACHE": str(folder / "cache")},
                 cwd=folder,
@@ -97,8 +98,8 @@ def serve(tmp_path, artifacts):
     """Starts a server; at the end of the test neither it nor any kernel of it is left."""
     servers = []
 
-    def serve(command: str, notebook: str) -> Server:
-        servers.append(Server(command, notebook, tmp_path, artifacts / f"{command}_{notebook}.log"))
+    def serve(command: str, notebook: str, *settings: str) -> Server:
+        servers.append(Server(command, notebook, tmp_path, artifacts / f"{command}_{notebook}.log", *settings))
         return servers[-1]
 
     yield serve
@@ -201,7 +202,9 @@ def test_a_notebook_runs_in_jupyterlab_and_its_explorer_obeys_the_keyboard(
 @pytest.mark.parametrize(("notebook", "slider"), NOTEBOOKS)
 def test_a_notebook_is_a_dashboard_without_code(serve, open_page, artifacts, notebook, slider):
     pytest.importorskip("voila")
-    page = open_page(serve("dashboard", notebook).url)
+    soon = ("MappingKernelManager.cull_idle_timeout=5", "MappingKernelManager.cull_interval=1")
+    server = serve("dashboard", notebook, *soon)
+    page = open_page(server.url)
     try:
         page.locator("img.widget-image").first.wait_for(timeout=200_000)
     finally:
@@ -209,3 +212,8 @@ def test_a_notebook_is_a_dashboard_without_code(serve, open_page, artifacts, not
     assert page.locator(ERRORS).all_inner_texts() == []
     assert not page.get_by_text("import torch").count()
     move_slider(page, slider, artifacts / f"dashboard_{notebook}.png")
+    kernels = psutil.Process(server.process.pid).children()
+    assert len(kernels) == 1
+    assert psutil.wait_procs(kernels, timeout=8)[1] == kernels  # while the page is open, the kernel stays
+    page.goto("about:blank")  # the reader leaves, and the kernel does not stay
+    assert psutil.wait_procs(kernels, timeout=30)[1] == []

@@ -51,8 +51,8 @@ def open_dashboard(
 ) -> None:
     """A notebook as a page of text, figures and live widgets, without its code; returns when it is stopped.
 
-    Each reader's page runs the notebook anew, in a kernel that ends with the page. The arguments and errors are those
-    of ``open_lab``; settings are Voila's.
+    Each reader's page runs the notebook anew, in a kernel that ends ten minutes after the page is left. The arguments
+    and errors are those of ``open_lab``; settings are Voila's.
     """
     path = _ready(notebook, "voila", "Voila", "all,dashboard")
     own = [str(SETTINGS), *filter(None, [os.environ.get("JUPYTER_PATH")])]
@@ -66,6 +66,8 @@ def open_dashboard(
         "VoilaConfiguration.show_margins": True,
         "VoilaConfiguration.show_tracebacks": True,
         "VoilaConfiguration.kernel_spec_manager_class": KERNEL,
+        "MappingKernelManager.cull_idle_timeout": 600,  # seconds after its page was left; Voila keeps it for ever
+        "MappingKernelManager.cull_interval": 60,
     }
     arguments = [str(path), *_arguments(settings | _read(jupyter))]
     from voila.app import Voila
