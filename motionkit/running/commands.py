@@ -111,6 +111,8 @@ def sweep(
     print(f"{planned.sweep.name}: {len(states) - len(failed)} done, {len(failed)} failed, in {planned.folder}")
     if len(failed) < len(states):
         print(f"its table: motionkit results {planned.folder} --pivot")
+        if fills := planned.sweep.fills:
+            print(f"beside the paper: motionkit compare {fills['paper']} {fills['table']} {planned.folder}")
     if failed:
         some = ", ".join(failed[:6]) + ", ..." * (len(failed) > 6)
         raise SystemExit(f"motionkit: {len(failed)} of {len(states)} runs failed; see log.txt of {some}")

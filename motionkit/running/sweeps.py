@@ -14,7 +14,7 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +35,7 @@ from motionkit.running.executors import (
 from motionkit.running.parameters import read_notebook
 from motionkit.running.sweep_plan import Run, Sweep, plan_runs, read_sweep
 from motionkit.running.sweep_progress import SweepProgress, duration
-from motionkit.running.sweep_run import Job, Locked, RunState, end_kernels, locked
+from motionkit.running.sweep_run import LOCK, Job, Locked, RunState, end_kernels, locked
 
 ATTEMPTS = 2  # of a run whose worker is lost: a second time on another worker
 
@@ -95,7 +95,7 @@ def run_sweep(
     """
     planned.folder.mkdir(parents=True, exist_ok=True)
     try:
-        with locked(planned.folder / ".lock"):
+        with locked(planned.folder / LOCK):
             end_kernels(planned.folder)  # of a driver that was killed
             # read again: a driver may have ended between planning and now
             planned.states.update({r.id: s for r in planned.runs if (s := RunState.read(planned.folder_of(r)))})
@@ -200,28 +200,28 @@ class _Driver:
 
     def _record(self, job: Job, worker: str, outcome: Outcome) -> RunState:
         """A state for a run whose worker could not write one."""
-        folder = Path(job.folder)
+        folder, is_lost = Path(job.folder), isinstance(outcome, WorkerLost)
+        what = f"its worker was lost {ATTEMPTS} times" if is_lost else type(outcome).__name__
+        state = RunState(
+            job.run,
+            "failed",
+            job.notebook,
+            job.profile,
+            job.parameters,
+            job.varied,
+            datetime.now(UTC).isoformat(timespec="milliseconds"),
+            0.0,
+            worker,
+            reason="worker lost" if is_lost else "raised",
+            cell="a cell that log.txt names",
+            lines=f"    {what}: {outcome}",
+        )
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder / ".lock", wait=True):
-            state = RunState.read(folder)
-            if state and state.started != job.replaces:
-                return state  # it was written just before the worker was lost
-            is_lost = isinstance(outcome, WorkerLost)
-            what = f"its worker was lost {ATTEMPTS} times" if is_lost else type(outcome).__name__
-            state = RunState(
-                job.run,
-                "failed",
-                job.notebook,
-                job.profile,
-                job.parameters,
-                job.varied,
-                datetime.now(UTC).isoformat(timespec="milliseconds"),
-                0.0,
-                worker,
-                reason="worker lost" if is_lost else "raised",
-                cell="unknown: see log.txt",
-                lines=f"    {what}: {outcome}",
-            )
+        # a worker that was cut off, but lives, holds the lock: it will write the record itself
+        with suppress(Locked), locked(folder / LOCK):
+            found = RunState.read(folder)
+            if found and found.started != job.replaces:
+                return found  # it was written just before the worker was lost
             state.write(folder)
         return state
 
@@ -250,15 +250,8 @@ def typical_seconds(planned: Planned) -> float | None:
             state = RunState.read(file.parent)
         except ValueError:
             continue
-        if (
-            state
-            and state.state == "done"
-            and (state.profile, Path(state.notebook).stem)
-            == (
-                sweep.profile,
-                sweep.notebook.stem,
-            )
-        ):
+        same = state and (state.profile, Path(state.notebook).stem) == (sweep.profile, sweep.notebook.stem)
+        if same and state.state == "done":
             seconds.append(state.seconds)
     single = planned.folder.parent.parent / sweep.profile / f"{sweep.notebook.stem}.ipynb"  # of `motionkit run`
     if not seconds and single.is_file():

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -94,11 +95,12 @@ def starts(folder: Path, run: str) -> list[str]:
     return file.read_text().split() if file.exists() else []
 
 
-def kernels_of(folder: Path) -> list[int]:
+def kernels_of(folder: Path, driver: int | str = "") -> list[int]:
+    """Of any driver, or of the one with this number."""
     found = []
     for process in psutil.process_iter():
         try:
-            if str(folder) in process.environ().get("MOTIONKIT_SWEEP", ""):
+            if re.match(f"{driver or '[0-9]+'}:{folder}", process.environ().get("MOTIONKIT_SWEEP", "")):
                 found.append(process.pid)
         except (psutil.Error, OSError):
             continue
@@ -146,7 +148,7 @@ def kills(folder: Path, count: int = 20) -> None:
                     wait_for_kernels(here, driver)
                 code = driver.wait(random.uniform(0.0, 5.0) if killed < count else None)
             except subprocess.TimeoutExpired:
-                had = kernels_of(here)
+                had = kernels_of(here, driver.pid)
                 driver.send_signal(signal.SIGKILL)
                 code = driver.wait()
                 killed += 1
@@ -161,7 +163,7 @@ def kills(folder: Path, count: int = 20) -> None:
 
 
 def wait_for_kernels(folder: Path, driver: subprocess.Popen) -> None:
-    while driver.poll() is None and not kernels_of(folder):
+    while driver.poll() is None and not kernels_of(folder, driver.pid):
         time.sleep(0.02)
 
 
