@@ -199,10 +199,27 @@ def test_truth_output_and_error_of_the_chosen_window_and_frame(live):
     assert f"{float(truth.mean()) / 2:.4f}" in explorer.status.value
     assert "latent step 2" in explorer.status.value
     assert "0.17 s" in explorer.status.value
-    assert f"brightest at {largest:.2f}" in explorer.labels.value
+    assert f"0 to {largest:.2f}" in explorer.labels.value
     calls = model.calls
     explorer.frame.value = 0
     assert model.calls == calls  # a window is reconstructed once
+
+
+def test_three_projections_are_drawn_below_each_other(live):
+    video = torch.linspace(0, 1, 3 * 4 * 5 * 5).reshape(1, 3, 4, 5, 5)
+
+    class Same:
+        def reconstruct(self, x):
+            return SimpleNamespace(output=x / 2, tokens=torch.zeros(1, 1, 2, 2, dtype=torch.long))
+
+    explorer = explore_reconstruction(Same(), video)
+    picture = pixels(explorer.picture.value)
+    factor = len(picture) // 17
+    assert picture.shape == (17 * factor, 17 * factor, 3)  # 3 x 3 cells of 5 and two lines between them, both ways
+    for plane in range(3):
+        cell = picture[6 * plane * factor : (6 * plane + 5) * factor : factor, : 5 * factor : factor]
+        np.testing.assert_array_equal(cell, colored(video[0, plane, 2].numpy()))
+    assert "from the top: YZ, XZ, XY" in explorer.status.value
 
 
 def test_tokens_are_square_cells_and_a_batch_of_one_window_has_no_slider_for_it(live):

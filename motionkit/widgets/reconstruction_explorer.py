@@ -107,17 +107,20 @@ class ReconstructionExplorer(widgets.VBox):
             self.message.value = f'<span style="color:{colors.VERMILION}">{html.escape(f"{error}")}</span>'
             return
         self.message.value = ""
-        planes = f": {', '.join(PROJECTIONS)}" if len(target) == len(PROJECTIONS) else ""
-        names = (f"ground truth{planes}", f"reconstruction{planes}", f"absolute error, brightest at {largest:.2f}")
-        style = f"display:grid;grid-template-columns:repeat(3,1fr);gap:8px;line-height:1.4;color:{colors.MUTED}"
+        names = ("ground truth", "reconstruction", f"error, 0 to {largest:.2f}")
+        style = f"display:grid;grid-template-columns:repeat(3,1fr);gap:4px;line-height:1.4;color:{colors.MUTED}"
         self.labels.value = f'<div style="{style}">{"".join(f"<span>{name}</span>" for name in names)}</div>'
         seconds = f" at {frame / self._fps:.2f} s" if self._fps else ""
         error = float(np.abs(target[:, frame] - output[:, frame]).mean())
-        self.status.value = (
-            f'<div style="line-height:1.4;color:{colors.MUTED}">mean error of this frame{seconds}: {error:.4f}<br>'
+        lines = [
+            f"mean error of this frame{seconds}: {error:.4f}",
             f"tokens of latent step {step} ({step + 1} of {len(tokens)}): {len(np.unique(tokens[step]))} different of "
-            f"{tokens[step].size}<br>equal color, equal token; the commonest is darkest</div>"
-        )
+            f"{tokens[step].size}",
+            "equal color, equal token; the commonest is darkest",
+        ]
+        if len(target) == len(PROJECTIONS):
+            lines.insert(0, f"projections from the top: {', '.join(PROJECTIONS)}")
+        self.status.value = f'<div style="line-height:1.4;color:{colors.MUTED}">{"<br>".join(lines)}</div>'
 
     def still(self) -> Still:
         """The current window as a strip over its frames, with its tokens."""
@@ -144,10 +147,15 @@ def _drawn(video: np.ndarray) -> np.ndarray:
 
 
 def _truth_output_error(target: np.ndarray, output: np.ndarray, top: float) -> np.ndarray:
-    """Truth, output and error of one frame's drawn channels in a row. ``top``, the error that is drawn brightest, is
-    the window's largest, so that frames can be compared."""
-    row = [colored(channel) for channel in (*target, *output)]
-    return side_by_side(row + [colored(channel, colors.ERROR_MAP, top) for channel in np.abs(target - output)])
+    """Three columns, truth, output and error, of one frame's drawn channels from top to bottom. ``top``, the error that
+    is drawn brightest, is the window's largest, so that frames can be compared."""
+    error = [colored(channel, colors.ERROR_MAP, top) for channel in np.abs(target - output)]
+    columns = [[colored(channel) for channel in target], [colored(channel) for channel in output], error]
+    return side_by_side([_below_each_other(column) for column in columns])
+
+
+def _below_each_other(pictures: list[np.ndarray]) -> np.ndarray:
+    return side_by_side([picture.swapaxes(0, 1) for picture in pictures]).swapaxes(0, 1)
 
 
 def _token_picture(tokens: np.ndarray, step: int, cell_px: int = 12) -> np.ndarray:
