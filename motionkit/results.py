@@ -398,46 +398,51 @@ def _check_unmixed(results: pd.DataFrame, labels: Iterable[str]) -> None:
 
 def _pool(results: pd.DataFrame) -> dict[tuple[str, str], dict[str, tuple[float, float, float, int]]]:
     """(row, setting) -> column -> (value, low, high, number of seeds)."""
+    settings = {line["run"]: _setting(line) for line in _runs(results)} if "run" in results else {}
     pooled = {}
-    for row, lines in results.groupby("row", sort=False):
-        for setting, group in _by_setting(lines):
-            cells = group.groupby("column", sort=False)
-            pooled[row, setting] = {column: _pool_seeds((row, column), cell) for column, cell in cells}
+    for row, lines in _by("row", results.to_dict("records")).items():
+        for setting, cells in _by_setting(lines, settings):
+            pooled[row, setting] = {column: _pool_seeds((row, column), cell) for column, cell in cells.items()}
     return pooled
 
 
-def _by_setting(lines: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The lines of one row, parted by the parameters of their runs as far as these make a difference."""
-    if "parameters" not in lines:  # straight from one run
-        yield "", lines
+def _by_setting(lines: list[dict], settings: Mapping[str, dict]) -> Iterator[tuple[str, dict[str, list[dict]]]]:
+    """The lines of one row by column, parted by the settings of their runs as far as these make a difference."""
+    if not settings:  # straight from one run
+        yield "", _by("column", lines)
         return
-    settings: dict[str, dict] = {}
-    for line in _runs(lines):
-        setting = _setting(line)
-        settings[line["run"]] = {"key": json.dumps(setting, sort_keys=True), "setting": setting}
-    keys = lines["run"].map(lambda run: settings[run]["key"])
-    kinds: list[tuple[list[dict], pd.DataFrame]] = []  # settings whose numbers agree, and these numbers, each once
-    for _, group in lines.groupby(keys, sort=False):
-        setting = settings[group["run"].iloc[0]]["setting"]
-        for number, (alike, known) in enumerate(kinds):
-            if _agree(known, group):
-                fresh = ~pd.MultiIndex.from_frame(group[_WHICH]).isin(pd.MultiIndex.from_frame(known[_WHICH]))
-                kinds[number] = ([*alike, setting], pd.concat([known, group[fresh]]))
+    keys = {run: json.dumps(setting, sort_keys=True) for run, setting in settings.items()}
+    groups: dict[str, list[dict]] = {}
+    for line in lines:
+        groups.setdefault(keys[line["run"]], []).append(line)
+    kinds: list[tuple[list[dict], dict[tuple[str, str], list[dict]]]] = []  # settings that agree, and their numbers
+    for group in groups.values():
+        setting, numbers = settings[group[0]["run"]], _by(("seeds", "column"), group)
+        for alike, known in kinds:
+            if _agree(known, numbers):
+                alike.append(setting)
+                known |= {which: cell for which, cell in numbers.items() if which not in known}
                 break
         else:
-            kinds.append(([setting], group))
+            kinds.append(([setting], numbers))
     names = _names_of_settings([alike for alike, _ in kinds])
     for number in sorted(range(len(kinds)), key=lambda number: names[number][0]):
-        yield names[number][1], kinds[number][1]
+        yield names[number][1], _by("column", [line for cell in kinds[number][1].values() for line in cell])
 
 
-_WHICH = ["seeds", "column"]  # what tells the numbers of one row and one setting apart
+def _by(keys: str | tuple[str, ...], lines: Iterable[dict]) -> dict[Any, list[dict]]:
+    groups: dict[Any, list[dict]] = {}
+    for line in lines:
+        groups.setdefault(line[keys] if isinstance(keys, str) else tuple(line[key] for key in keys), []).append(line)
+    return groups
 
 
-def _agree(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+def _agree(first: Mapping[Any, list[dict]], second: Mapping[Any, list[dict]]) -> bool:
     """Whether two settings have seeds in common and equal numbers for them."""
-    both = first[[*_WHICH, "value"]].merge(second[[*_WHICH, "value"]], on=_WHICH)
-    return len(both) > 0 and np.allclose(both["value_x"], both["value_y"], rtol=1e-6, atol=1e-12, equal_nan=True)
+    both = [(first[which][0]["value"], second[which][0]["value"]) for which in first.keys() & second.keys()]
+    return bool(both) and all(
+        math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-12) or (math.isnan(a) and math.isnan(b)) for a, b in both
+    )
 
 
 def _setting(line: pd.Series) -> dict[str, Any]:
@@ -536,18 +541,19 @@ def compare(paper: str, table: str, results: pd.DataFrame, expected_seeds: int =
     return frame
 
 
-def _pool_seeds(key: tuple[str, str], cell: pd.DataFrame) -> tuple[float, float, float, int]:
+def _pool_seeds(key: tuple[str, str], cell: Sequence[Mapping]) -> tuple[float, float, float, int]:
     """(value, low, high, number of seeds) of one cell."""
     if len(cell) == 1:
-        line = cell.iloc[0]
-        return line["value"], line["low"], line["high"], int(line["num_seeds"])
-    if (cell["num_seeds"] != 1).any():
+        return cell[0]["value"], cell[0]["low"], cell[0]["high"], int(cell[0]["num_seeds"])
+    if any(line["num_seeds"] != 1 for line in cell):
         raise ValueError(f"results hold {len(cell)} values of {key[0]}, {key[1]}, some over several seeds: keep one")
-    if "seeds" in cell and cell["seeds"].duplicated().any():
-        twice = cell["seeds"][cell["seeds"].duplicated()].iloc[0]
-        runs = ", ".join(dict.fromkeys(cell.loc[cell["seeds"] == twice, "run"]))
-        raise ValueError(f"results hold several values of {key[0]}, {key[1]} for seed {twice or '(none)'}: see {runs}")
-    return *_mean_and_interval(cell["value"].to_numpy()), len(cell)
+    for seeds, lines in _by("seeds", cell).items() if "seeds" in cell[0] else ():
+        if len(lines) > 1:
+            runs = ", ".join(dict.fromkeys(line["run"] for line in lines))
+            raise ValueError(
+                f"results hold several values of {', '.join(key)} for seed {seeds or '(none)'}: see {runs}"
+            )
+    return *_mean_and_interval(np.array([line["value"] for line in cell])), len(cell)
 
 
 def _mean_and_interval(values: np.ndarray) -> tuple[float, float, float]:
