@@ -117,12 +117,22 @@ def open_page(browser):
         complaints.append(f"asked for {route.request.url[:120]}")
         return route.abort()
 
+    def note_failure(request) -> None:
+        if "ERR_ABORTED" not in (request.failure or ""):  # which is what leaving a page does to open requests
+            complaints.append(f"failed: {request.failure} {request.url[:120]}")
+
+    def note_socket(socket) -> None:
+        if urlsplit(socket.url).hostname not in LOCAL:
+            complaints.append(f"connected to {socket.url[:120]}")
+
     def open_page(url: str):
-        context.route(re.compile("^(https?|wss?):"), stay_here)
+        context.route(re.compile("^https?:"), stay_here)
         page = context.new_page()
         page.on("console", lambda said: complaints.append(f"console: {said.text}") if said.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(f"page error: {error}"))
         page.on("response", lambda got: complaints.append(f"{got.status}: {got.url}") if got.status >= 400 else None)
+        page.on("requestfailed", note_failure)
+        page.on("websocket", note_socket)
         page.on("request", lambda asked: page.asked.append(asked.url))
         page.asked = []
         page.goto(url, wait_until="commit")  # a dashboard loads for as long as its notebook runs
