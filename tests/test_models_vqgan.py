@@ -246,6 +246,14 @@ def test_perceptual_loss_is_weighted_and_logged():
     torch.testing.assert_close(losses["reconstruction"], 2 * losses["l1"] + 0.25 * losses["perceptual"])
 
 
+def test_the_squared_error_fades_exponentially_to_its_final_weight():
+    model = build(replace(TINY, l2_weight=16.0, l2_final_weight=1.0, l2_steps=4))
+    assert [model.l2_weight(step) for step in (0, 1, 2, 4, 100)] == pytest.approx([16, 8, 4, 1, 1])
+    losses = model.loss(moving_bar(), 2)
+    torch.testing.assert_close(losses["reconstruction"], 4 * losses["l2"])
+    assert build(replace(TINY, l2_weight=3.0)).l2_weight(10**6) == 3.0
+
+
 def test_input_and_target_may_differ():
     model = build(replace(TINY, in_channels=3, out_channels=1))
     clips = moving_bar(channels=3)
@@ -274,6 +282,8 @@ def test_wrong_clips_are_refused_with_their_shape(shape):
         ({"perceptual_frames": 0}, "perceptual_frames"),
         ({"num_codes": 1}, "num_codes must be at least 2, got 1"),
         ({"out_channels": 0}, "out_channels"),
+        ({"l2_weight": 1.0, "l2_final_weight": 2.0}, "l2_final_weight .* at most l2_weight 1.0, got 2"),
+        ({"l2_steps": 0}, "l2_steps must be at least 1, got 0"),
         ({"l2_weight": -1.0}, "l2_weight must be 0 or more, got -1"),
         ({"adversarial_cap": float("nan")}, "adversarial_cap must be 0 or more, got nan"),
     ],

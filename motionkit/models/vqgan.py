@@ -75,6 +75,8 @@ class VQGANConfig:
     restart_below: float = 0.03
     l1_weight: float = 1.0
     l2_weight: float = 0.0
+    l2_final_weight: float | None = None
+    l2_steps: int = 1
     perceptual_weight: float = 1.0
     perceptual: Literal["efficientnet_lite0", "vgg16", "none"] = "efficientnet_lite0"
     perceptual_frames: int | None = None
@@ -99,6 +101,12 @@ class VQGANConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.num_codes < 2:
             raise ValueError(f"num_codes must be at least 2, got {self.num_codes}")
+        if self.l2_final_weight is not None and not 0 < self.l2_final_weight <= self.l2_weight:
+            raise ValueError(
+                f"l2_final_weight must be above 0 and at most l2_weight {self.l2_weight}, got {self.l2_final_weight}"
+            )
+        if self.l2_steps < 1:
+            raise ValueError(f"l2_steps must be at least 1, got {self.l2_steps}")
         weights = ("l1_weight", "l2_weight", "perceptual_weight", "codebook_weight", "commitment_weight")
         for name in (*weights, "adversarial_weight", "adversarial_cap", "adversarial_factor"):
             if not getattr(self, name) >= 0:
@@ -153,6 +161,13 @@ class VQGAN(nn.Module):
         if self.discriminator is not None:
             players["discriminator"] = list(self.discriminator.parameters())
         return players
+
+    def l2_weight(self, step: int) -> float:
+        """Weight of the squared error at this step."""
+        c = self.config
+        if c.l2_final_weight is None:
+            return c.l2_weight
+        return c.l2_weight * (c.l2_final_weight / c.l2_weight) ** min(1.0, step / c.l2_steps)
 
     @property
     def last_layer(self) -> nn.Parameter:
@@ -226,7 +241,7 @@ class VQGAN(nn.Module):
         total = c.l1_weight * parts["l1"]
         if c.l2_weight > 0:
             parts["l2"] = (output - target).square().mean()
-            total = total + c.l2_weight * parts["l2"]
+            total = total + self.l2_weight(step) * parts["l2"]
         if c.perceptual != "none" and c.perceptual_weight > 0:
             frames = _spread(target.shape[2], c.perceptual_frames, step)
             network = load_features(c.perceptual, output.device)
