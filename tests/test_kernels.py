@@ -368,3 +368,18 @@ def test_a_cold_kernel_ends_by_itself_too(folder):
     kernel.end()  # once is enough
     kernel.wait_for_end()
     assert kernel.exit_code == -signal.SIGKILL
+
+
+def test_two_clients_of_a_kernel_never_give_their_messages_the_same_name(folder):
+    kernel = Kernel.start(folder)
+    try:
+        names = []
+        for _ in range(2):
+            client = kernel.client()
+            client.start_channels()
+            names.append([client.kernel_info() for _ in range(3)])
+            client.stop_channels()
+    finally:
+        kernel.end(now=True)
+        kernel.wait_for_end()
+    assert not set(names[0]) & set(names[1])

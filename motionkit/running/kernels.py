@@ -14,6 +14,7 @@ import signal
 import tempfile
 import threading
 import time
+import uuid
 import warnings
 from collections import deque
 from collections.abc import Mapping
@@ -52,6 +53,9 @@ class _Client(AsyncKernelClient):
     """
 
     def start_channels(self, *_: Any, **__: Any) -> None:
+        # Each client counts its messages from 0: without a name of its own a notebook's client would take late
+        # answers to the one that had the imports done for answers to its cells.
+        self.session.session = uuid.uuid4().hex
         super().start_channels(stdin=False, hb=False)
 
     async def wait_for_ready(self, timeout: float | None = None) -> None:
