@@ -111,10 +111,11 @@ def available_gpus() -> list[str]:
 
 
 def shares(count: int, cores: int, gpus: list[str]) -> list[dict[str, str]]:
-    """Environment of each worker: an equal share of the cores as threads, and one GPU, in turn if there are fewer.
+    """Environment of each worker: an equal share of the cores as threads (a set OMP_NUM_THREADS stands above it), and
+    one GPU, in turn if there are fewer.
 
-    >>> shares(2, 8, [])[0]["OMP_NUM_THREADS"], [e["CUDA_VISIBLE_DEVICES"] for e in shares(3, 8, ["0", "1"])]
-    ('4', ['0', '1', '0'])
+    >>> [worker["CUDA_VISIBLE_DEVICES"] for worker in shares(3, 8, ["0", "1"])]
+    ['0', '1', '0']
     """
     threads = dict.fromkeys(THREAD_VARIABLES, str(max(1, cores // count)))
     if os.environ.get("OMP_NUM_THREADS"):
