@@ -84,6 +84,29 @@ def browser():
         browser.close()
 
 
+@pytest.fixture
+def open_page(browser):
+    """Opens a file with the network off; at the end of the test nothing may have failed, been asked for or said."""
+    opened, complaints = [], []
+
+    def open_page(path, **settings):
+        context = browser.new_context(offline=True, **{"viewport": {"width": 1100, "height": 800}} | settings)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url[:90]}"))
+        page.on("request", lambda request: complaints.append(request.url)
+                if not request.url.startswith(("file:", "data:", "blob:")) else None)  # fmt: skip
+        page.goto(path if isinstance(path, str) else path.as_uri())
+        opened.append(context)
+        return page
+
+    yield open_page
+    for context in opened:
+        context.close()
+    assert complaints == []
+
+
 @pytest.fixture(scope="session")
 def artifacts() -> Path:
     """Where screenshots and server logs are kept for a reader: ``test-artifacts/`` beside the tests, not in git."""

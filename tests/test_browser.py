@@ -14,29 +14,6 @@ from motionkit.running.report import build_report
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-def open_page(browser):
-    """Opens a file with the network off; at the end of the test nothing may have failed, been asked for or said."""
-    opened, complaints = [], []
-
-    def open_page(path, **settings):
-        context = browser.new_context(offline=True, **{"viewport": {"width": 1100, "height": 800}} | settings)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url[:90]}"))
-        page.on("request", lambda request: complaints.append(request.url)
-                if not request.url.startswith(("file:", "data:", "blob:")) else None)  # fmt: skip
-        page.goto(path.as_uri())
-        opened.append(context)
-        return page
-
-    yield open_page
-    for context in opened:
-        context.close()
-    assert complaints == []
-
-
 @pytest.fixture(scope="module")
 def clip():
     whole = load_dataset("sample")[0]

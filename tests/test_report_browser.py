@@ -64,29 +64,6 @@ def reports(tmp_path_factory):
     return old, build_report([executed], [results(folder / "2", 0.6)], folder / "new.html", diff=old)
 
 
-@pytest.fixture
-def open_page(browser):
-    """Opens a file with the network off; at the end nothing may have failed, been asked for or said."""
-    opened, complaints = [], []
-
-    def open_page(address, **settings):
-        context = browser.new_context(offline=True, **{"viewport": {"width": 1200, "height": 900}} | settings)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url[:90]}"))
-        page.on("request", lambda request: complaints.append(request.url)
-                if not request.url.startswith(("file:", "data:", "blob:")) else None)  # fmt: skip
-        page.goto(address)
-        opened.append(context)
-        return page
-
-    yield open_page
-    for context in opened:
-        context.close()
-    assert complaints == []
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_plots_respond_and_skeletons_play(open_page, reports, artifacts, scheme):
     page = open_page(reports[0].as_uri(), color_scheme=scheme)

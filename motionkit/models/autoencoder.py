@@ -147,14 +147,18 @@ class Decoder(nn.Module):
                 layers.append(Upsample(channels))
         self.layers = nn.Sequential(*layers)
         self.norm = group_norm(channels)
+        self.doubling_head = doubling_head
         if doubling_head:
-            self.last = nn.ConvTranspose3d(channels, out_channels, 4, stride=2, padding=1)
+            self.last = nn.ConvTranspose3d(channels, out_channels, 4, stride=2, padding=(3, 1, 1))
         else:
             self.last = nn.Conv3d(channels, out_channels, 3, padding=1)
 
     def forward(self, z: Float[Tensor, "batch latent t h w"]) -> Float[Tensor, "batch c_out t2 h2 w2"]:
         x = self.first(z).contiguous(memory_format=torch.channels_last_3d)
-        return self.last(F.silu(self.norm(self.layers(x))))
+        x = F.silu(self.norm(self.layers(x)))
+        if self.doubling_head:  # the first and the last frame stand for their missing neighbors; else they come out dim
+            x = torch.cat([x[:, :, :1], x, x[:, :, -1:]], dim=2)
+        return self.last(x)
 
 
 def _middle(channels: int) -> list[nn.Module]:

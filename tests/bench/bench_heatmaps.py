@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from itertools import pairwise
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -122,6 +123,13 @@ def check(drawn: torch.Tensor, peer: np.ndarray) -> None:
     assert np.abs(drawn.numpy() - peer).max() < 0.012, "a peer draws another picture"
 
 
+def print_beside_peers(times: dict[str, tuple[float, float]], peers: Iterable[str]) -> None:
+    fastest = [min(times[name][k] for name in peers) for k in (0, 1)]
+    print(f"  {'draw and sum, ms':22s} {'min':>8s} {'median':>8s}   times as fast as the fastest peer (min, median)")
+    for name, (low, middle) in times.items():
+        print(f"  {name:22s} {low:8.2f} {middle:8.2f}   {fastest[0] / low:6.2f} {fastest[1] / middle:6.2f}")
+
+
 def side_by_side(size: int, sigma: float, limbs: bool, seconds: float) -> None:
     keypoints = walker(FRAMES, size)
     array = keypoints.numpy()
@@ -173,12 +181,9 @@ def side_by_side(size: int, sigma: float, limbs: bool, seconds: float) -> None:
         seconds,
     )
     gigabytes = out.numel() * 4e-9
-    fastest = [min(read[name][k] for name in peers) for k in (0, 1)]
     what = "limbs" if limbs else "keypoints"
     print(f"\n{what}: {FRAMES} x 17 x {size} x {size}, sigma {sigma} px ({gigabytes * 1e3:.0f} MB)")
-    print(f"  {'draw and sum, ms':22s} {'min':>8s} {'median':>8s}   times as fast as the fastest peer (min, median)")
-    for name, (low, middle) in read.items():
-        print(f"  {name:22s} {low:8.2f} {middle:8.2f}   {fastest[0] / low:6.2f} {fastest[1] / middle:6.2f}")
+    print_beside_peers(read, peers)
     print(f"  {'draw or write, ms':22s} {'min':>8s} {'median':>8s}   GB/s (min)   times the plain write (min, median)")
     plain = {"ours, reused": "write, reused", "ours, fresh": "write, fresh torch"}
     for name, (low, middle) in write.items():
@@ -216,12 +221,9 @@ def frame_by_frame(size: int, sigma: float, limbs: bool, seconds: float) -> None
         "motionkit, reused": lambda: [ours(frame, out=memory).sum() for frame in frames],
     }
     times = alternate({**peers, **mine, **({} if limbs else {"motionkit, erasing": erasing})}, seconds)
-    fastest = [min(times[name][k] for name in peers) for k in (0, 1)]
     what = "limbs" if limbs else "keypoints"
     print(f"\n{what}, frame by frame: {FRAMES} x (17 x {size} x {size}), sigma {sigma} px")
-    print(f"  {'draw and sum, ms':22s} {'min':>8s} {'median':>8s}   times as fast as the fastest peer (min, median)")
-    for name, (low, middle) in times.items():
-        print(f"  {name:22s} {low:8.2f} {middle:8.2f}   {fastest[0] / low:6.2f} {fastest[1] / middle:6.2f}")
+    print_beside_peers(times, peers)
 
 
 def training_batches(seconds: float) -> None:
