@@ -68,6 +68,18 @@ def test_residual_block_starts_from_its_skip():
     assert torch.equal(block(x), x)
 
 
+def test_the_doubling_head_draws_the_outer_frames_like_the_inner_ones():
+    torch.manual_seed(0)
+    decoder = Decoder(12, 3, WIDTHS, 3, 1, doubling_head=True)
+    still = torch.randn(1, WIDTHS[0], 1, 4, 4).expand(-1, -1, 4, -1, -1)  # the same in all frames
+    decoder.layers, decoder.norm = torch.nn.Identity(), torch.nn.Identity()
+    decoder.first = torch.nn.Identity()
+    frames = decoder(still)
+    assert frames.shape == (1, 3, 8, 8, 8)
+    for phase in (0, 1):  # a transposed convolution of stride 2 draws even and odd frames with other taps
+        torch.testing.assert_close(frames[:, :, phase::2], frames[:, :, phase, None].expand(-1, -1, 4, -1, -1))
+
+
 @pytest.mark.parametrize("halving_stem", [False, True])
 @pytest.mark.parametrize("num_downsamples", [1, 2, 3, 4, 5])
 def test_encoder_and_decoder_mirror_each_other(num_downsamples, halving_stem):
