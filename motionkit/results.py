@@ -630,8 +630,8 @@ def comparison_texts(comparison: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=names)
 
 
-def format_comparison(comparison: pd.DataFrame, width: int = 110) -> str:
-    """``compare``'s table, or some of its lines, as text for a terminal or a notebook, with the notes below it."""
+def format_comparison(comparison: pd.DataFrame, width: int = 92) -> str:
+    """``compare``'s table, or some of its lines, as text with the notes below it; as wide as a notebook's page."""
     texts, footnotes = comparison_texts(comparison), {}
 
     def marks(notes: str) -> str:
