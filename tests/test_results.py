@@ -548,7 +548,7 @@ class TestCommands:
         assert "did you mean 'num_codes'" in capsys.readouterr().err
 
     def test_compare_prints_what_a_notebook_prints(self, sweep, tmp_path, capsys, monkeypatch):
-        monkeypatch.setenv("COLUMNS", "110")
+        monkeypatch.setenv("COLUMNS", "92")
         cli.main(["compare", "vqgan", "III", str(sweep), "--all"])
         assert capsys.readouterr().out.strip() == format_comparison(compare("vqgan", "III", load_results(sweep)))
         cli.main(["compare", "vqgan", "III", str(sweep), "--out", str(tmp_path / "t.md")])
