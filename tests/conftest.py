@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -19,6 +20,10 @@ install_import_hook("motionkit", "shape_checks.check")
 os.environ["MOTIONKIT_BATCH"] = "1"  # widgets draw a still picture instead of live controls
 _cache = tempfile.TemporaryDirectory(prefix="motionkit-test-cache-")  # kept alive, removed when the session ends
 os.environ["MOTIONKIT_CACHE"] = _cache.name
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell started the tests in the background. Processes that tests interrupt would inherit the deafness.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 torch.set_num_threads(1)  # two threads on two busy cores are slower and erratic
 
