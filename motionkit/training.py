@@ -47,7 +47,7 @@ from motionkit.fitting.checkpoints import (
 from motionkit.fitting.config import MUST_AGREE, TrainConfig, as_json
 from motionkit.fitting.history import History, Meter, MetricsFile, Progress, Row
 from motionkit.fitting.players import MovingAverage, Player, make_players
-from motionkit.fitting.processes import ProcessLost, is_connection_lost, launched_processes
+from motionkit.fitting.processes import ProcessLost, is_connection_lost, launched_processes, part_at_exit
 from motionkit.fitting.surroundings import (
     Interrupts,
     SharedBuffers,
@@ -144,7 +144,10 @@ def fit(
 
     if not is_forking:
         # Under `fabric run` everything is set up with the object and must not be again.
-        return run(fabric) if "LT_CLI_USED" in os.environ else fabric.launch(run)
+        history = run(fabric) if "LT_CLI_USED" in os.environ else fabric.launch(run)
+        if num_nodes * devices > 1:
+            part_at_exit()
+        return history
     # Forked processes train copies. Their result comes back as a file: the launcher's own queue blocks on large ones.
     with tempfile.TemporaryDirectory() as shared:
         result = Path(shared) / "result.safetensors"

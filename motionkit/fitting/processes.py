@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import sys
 
@@ -40,6 +42,23 @@ def process_rank() -> int:
     if "RANK" in env or launched_processes() is not None:
         return int(env.get("RANK", env.get("SLURM_PROCID", "0")))
     return int(env.get("LOCAL_RANK", "0"))  # started by Fabric from the run's first process
+
+
+@functools.cache
+def part_at_exit() -> None:
+    """Close the connections to the other processes when this one ends.
+
+    gloo's threads may otherwise let go of a tensor while the interpreter takes itself down, which aborts the process
+    after all its work is done. Once is enough.
+    """
+
+    def part() -> None:
+        if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":
+            torch.distributed.destroy_process_group()
+
+    import torch
+
+    atexit.register(part)
 
 
 def is_connection_lost(error: RuntimeError) -> bool:
