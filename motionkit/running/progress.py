@@ -60,7 +60,7 @@ class Progress:
             return
         if self.out.isatty():
             self._close()
-            self._write(f"\r\x1b[2K      | {text[: max(20, _columns() - 10)]}")
+            self._write(f"\r\x1b[2K      | {text[: max(20, terminal_columns() - 10)]}")
         elif time.monotonic() - self._last_bar > self.every_s:
             self._last_bar = time.monotonic()
             self._num_lines -= 1  # a training that runs for hours keeps telling
@@ -89,7 +89,8 @@ class Progress:
         self.out.flush()
 
 
-def _columns() -> int:
+def terminal_columns() -> int:
+    """Width of the terminal that shows the progress; of a hundred characters where there is none."""
     try:
         return os.get_terminal_size(2).columns
     except OSError:

@@ -10,6 +10,7 @@ from io import TextIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from motionkit.running.progress import terminal_columns
 from motionkit.running.sweep_plan import Run
 from motionkit.running.sweep_run import LOG, RunState
 
@@ -75,7 +76,7 @@ class SweepProgress:
         if now - self._shown < (0.5 if self.out.isatty() else self.every_s):
             return
         self._shown = now
-        width = _columns() - 1
+        width = terminal_columns() - 1 if self.out.isatty() else None
         lines = [f"  {self._count()} {self.summary()}"]
         for run, since, log in list(self.running.values())[:MAX_SHOWN]:
             lines.append(f"    {run.label}  {duration(time.time() - since)}  {last_line(log, since)}")
@@ -148,10 +149,3 @@ def duration(seconds: float) -> str:
     if seconds < 3600:
         return f"{int(seconds // 60)} min {int(seconds % 60)} s"
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
-
-
-def _columns() -> int:
-    try:
-        return os.get_terminal_size(2).columns
-    except OSError:
-        return 160

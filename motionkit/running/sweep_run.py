@@ -46,6 +46,22 @@ class Job:
     timeout_s: float | None = None
     replaces: str = ""
 
+    def ended(self, *, started: str, seconds: float, worker: str, threads: int = 0, **failure: str) -> RunState:
+        """How it ended: done, or failed if a ``failure`` (reason, cell, lines) is given."""
+        return RunState(
+            run=self.run,
+            state="failed" if failure else "done",
+            notebook=self.notebook,
+            profile=self.profile,
+            parameters=self.parameters,
+            varied=self.varied,
+            started=started,
+            seconds=seconds,
+            worker=worker,
+            threads=threads,
+            **failure,
+        )
+
 
 @dataclass(frozen=True)
 class RunState:
@@ -110,7 +126,7 @@ def run_job(job: Job, worker: str, env: Mapping[str, str], kernels: WarmKernels 
 
 
 def _run(job: Job, folder: Path, worker: str, env: Mapping[str, str], kernels: WarmKernels | None) -> RunState:
-    started, clock = datetime.now(UTC).isoformat(timespec="milliseconds"), time.monotonic()
+    started, clock = now_utc(), time.monotonic()
     failure: dict[str, str] = {}
     with open(folder / LOG, "w", encoding="utf-8") as log:
         progress = Progress(log, every_s=5)
@@ -132,19 +148,13 @@ def _run(job: Job, folder: Path, worker: str, env: Mapping[str, str], kernels: W
             failure = {"reason": "raised", "cell": progress.where, "lines": lines}
         if failure:
             log.write(f"\n{failure['reason']} in {failure['cell']}\n{failure['lines']}\n")
-    return RunState(
-        job.run,
-        "failed" if failure else "done",
-        job.notebook,
-        job.profile,
-        job.parameters,
-        job.varied,
-        started,
-        round(time.monotonic() - clock, 3),
-        worker,
-        threads=int(env.get("OMP_NUM_THREADS", 0)),
-        **failure,
-    )
+    seconds, threads = round(time.monotonic() - clock, 3), int(env.get("OMP_NUM_THREADS", 0))
+    return job.ended(started=started, seconds=seconds, worker=worker, threads=threads, **failure)
+
+
+def now_utc() -> str:
+    """ISO 8601, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 # ---- locks -----------------------------------------------------------------------------------------------------------

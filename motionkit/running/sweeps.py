@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -35,7 +34,7 @@ from motionkit.running.executors import (
 from motionkit.running.parameters import read_notebook
 from motionkit.running.sweep_plan import Run, Sweep, plan_runs, read_sweep
 from motionkit.running.sweep_progress import SweepProgress, duration
-from motionkit.running.sweep_run import LOCK, Job, Locked, RunState, end_kernels, locked
+from motionkit.running.sweep_run import LOCK, Job, Locked, RunState, end_kernels, locked, now_utc
 
 ATTEMPTS = 2  # of a run whose worker is lost: a second time on another worker
 
@@ -202,16 +201,10 @@ class _Driver:
         """A state for a run whose worker could not write one."""
         folder, is_lost = Path(job.folder), isinstance(outcome, WorkerLost)
         what = f"its worker was lost {ATTEMPTS} times" if is_lost else type(outcome).__name__
-        state = RunState(
-            job.run,
-            "failed",
-            job.notebook,
-            job.profile,
-            job.parameters,
-            job.varied,
-            datetime.now(UTC).isoformat(timespec="milliseconds"),
-            0.0,
-            worker,
+        state = job.ended(
+            started=now_utc(),
+            seconds=0.0,
+            worker=worker,
             reason="worker lost" if is_lost else "raised",
             cell="a cell that log.txt names",
             lines=f"    {what}: {outcome}",
