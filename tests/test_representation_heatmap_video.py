@@ -37,6 +37,13 @@ def test_2d_target_is_the_maximum_over_the_limbs():
 
 
 @pytest.mark.parametrize("dimensions", ["2d", "3d"])
+def test_what_was_placed_is_what_is_drawn(dimensions):
+    maker = video(dimensions)
+    drawn = maker.draw(*maker.place(windows(), generator()))
+    assert all(torch.equal(drawn[key], value) for key, value in maker(windows(), generator()).items())
+
+
+@pytest.mark.parametrize("dimensions", ["2d", "3d"])
 def test_place_in_the_room_does_not_matter(dimensions):
     moved = windows() + torch.tensor([-2.0, 0.0, 4.0])
     here, there = (video(dimensions)(positions, generator())["target"] for positions in (windows(), moved))

@@ -93,7 +93,10 @@ class HeatmapVideo:
 
         The parameters are those of ``place``. For ``"3d"`` both entries are the same tensor.
         """
-        keypoints, peaks = self.place(positions, generator, confidence)
+        return self.draw(*self.place(positions, generator, confidence))
+
+    def draw(self, keypoints: Float[Tensor, "B T J C"], peaks: Float[Tensor, "B T J"]) -> dict[str, Tensor]:
+        """Draw keypoints or joints that ``place`` has placed, or what was made of them since: noise, gaps, filters."""
         limbs = self.skeleton.limbs
         if self.dimensions == "3d":
             target = limbs_to_projections(keypoints, limbs, self.size, self.sigma_px, peaks, video=True)
