@@ -25,7 +25,7 @@ def with_times(text: str, figures: Path) -> str:
         took = in_words(json.loads(record.read_text(encoding="utf-8"))["duration_s"]) if record.is_file() else "–"
         return f"{line['head']} {took} |"
 
-    return re.sub(r"^(?P<head>\| `(?P<notebook>\d\d_\w+)` \|.*\|)[^|\n]*\|$", fill, text, flags=re.MULTILINE)
+    return re.sub(r"^(?P<head>\| `(?P<notebook>\d\d[a-z]?_\w+)` \|.*\|)[^|\n]*\|$", fill, text, flags=re.MULTILINE)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def tags(cell: nbformat.NotebookNode) -> set[str]:
 
 
 def test_there_are_notebooks():
-    assert [path.stem[:2] for path in NOTEBOOKS[:2]] == ["00", "01"]
+    assert [path.stem[:3] for path in NOTEBOOKS[:2]] == ["00_", "01_"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -133,8 +133,10 @@ def test_times_come_from_the_records_and_only_the_last_cell_changes(tmp_path):
     folder = tmp_path / "07_new" / "laptop"
     folder.mkdir(parents=True)
     (folder / "record.json").write_text('{"duration_s": 581.2}')
-    text = "| notebook | laptop |\n|---|---|\n| `07_new` | Why? | 3 s |\n| `08_old` | How? | 3 s |\nmore | 3 s |\n"
-    expected = text.replace("Why? | 3 s", "Why? | 10 min").replace("How? | 3 s", "How? | –")
+    text = "| notebook | laptop |\n|---|---|\n| `07_new` | Why? | 3 s |\n| `07b_more` | Who? | 3 s |\n| `08_old` | How? | 3 s |\nmore | 3 s |\n"
+    expected = (
+        text.replace("Why? | 3 s", "Why? | 10 min").replace("Who? | 3 s", "Who? | –").replace("How? | 3 s", "How? | –")
+    )
     assert times.with_times(text, tmp_path) == expected
     assert [times.in_words(s) for s in (0.2, 4.3, 89, 95, 5399, 12600)] == [
         "1 s",

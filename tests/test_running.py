@@ -64,8 +64,9 @@ def test_a_notebook_is_found_by_path_name_and_beginning(folder):
     assert find_notebook(first) == first.resolve()
     assert find_notebook("01_tiny") == find_notebook("01_") == find_notebook("01_tiny.ipynb") == first
     assert find_notebook("01b") == second
+    assert find_notebook("01") == first  # a whole number wins over one that goes on with a letter
     with pytest.raises(ValueError, match="ambiguous: 01_tiny, 01b_other"):
-        find_notebook("01")
+        find_notebook("0")
     with pytest.raises(FileNotFoundError, match="did you mean '01_tiny'"):
         find_notebook("01_tinny")
     with pytest.raises(FileNotFoundError, match=r"no notebook .*gone"):

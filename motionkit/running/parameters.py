@@ -32,7 +32,7 @@ def notebooks_folder() -> Path:
     """The folder of the notebooks: beside the package in a checkout, else ``notebooks/`` in the current folder."""
     tried = [Path(motionkit.__file__).resolve().parent.parent / "notebooks", Path.cwd() / "notebooks", Path.cwd()]
     for folder in tried:
-        if any(folder.glob("[0-9][0-9]_*.ipynb")):
+        if any(folder.glob("[0-9][0-9]*_*.ipynb")):
             return folder
     raise FileNotFoundError(
         "no notebooks found; run this in a checkout of motionkit, or in a folder that holds its notebooks. "
@@ -41,7 +41,7 @@ def notebooks_folder() -> Path:
 
 
 def find_notebook(name: str | Path) -> Path:
-    """A notebook by its path, its name, or the beginning of its name (``"01"``)."""
+    """A notebook by its path, its name, or the beginning of its name: ``"01"`` is ``01_...``, not ``01b_...``."""
     path = Path(name)
     if path.suffix == ".ipynb" and path.is_file():
         return path.resolve()
@@ -50,7 +50,12 @@ def find_notebook(name: str | Path) -> Path:
     folder = notebooks_folder()
     names = sorted(p.stem for p in folder.glob("*.ipynb"))
     wanted = path.name.removesuffix(".ipynb")
-    found = [stem for stem in names if stem == wanted] or [stem for stem in names if stem.startswith(wanted)]
+    # the name itself, else its whole number, else any beginning
+    found = (
+        [stem for stem in names if stem == wanted]
+        or [stem for stem in names if stem.startswith(f"{wanted}_")]
+        or [stem for stem in names if stem.startswith(wanted)]
+    )
     if len(found) == 1:
         return folder / f"{found[0]}.ipynb"
     if found:
