@@ -71,10 +71,8 @@ def test_overfits_one_batch_with_hard_tokens():
 
 
 def test_temperature_falls_to_its_end():
-    model = build(replace(TINY, temperature_decay=0.1))
-    assert model.temperature(0) == 1.0
-    assert model.temperature(2) == pytest.approx(math.exp(-0.2))
-    assert model.temperature(1000) == 0.5
+    model = build(replace(TINY, temperature=2.0, final_temperature=0.5, temperature_steps=4))
+    assert [model.temperature(step) for step in (0, 1, 2, 4, 1000)] == pytest.approx([2.0, 2**0.5, 1.0, 0.5, 0.5])
     assert build(TINY).temperature(100_000) == pytest.approx(math.exp(-0.1))  # the default is slow
 
 

@@ -18,7 +18,7 @@ TINY = VQGANConfig(
     decoder_blocks=1,
     num_codes=16,
     code_dim=8,
-    codebook="ema",
+    quantizer="ema",
     l1_weight=0.0,
     l2_weight=1.0,
     perceptual="none",
@@ -99,9 +99,9 @@ def test_small_model_keeps_the_clip_size(num_downsamples, halving_stem):
     assert result.tokens.shape == (1, 32 // factor, 32 // factor, 64 // factor)
 
 
-@pytest.mark.parametrize("codebook", ["gradient", "ema"])
-def test_reconstruct_is_decode_of_encode(codebook):
-    model = build(replace(TINY, codebook=codebook))
+@pytest.mark.parametrize("quantizer", ["gradient", "ema"])
+def test_reconstruct_is_decode_of_encode(quantizer):
+    model = build(replace(TINY, quantizer=quantizer))
     clips = moving_bar()
     result = model.reconstruct(clips)
     assert torch.equal(result.tokens, model.encode(clips))
@@ -109,10 +109,10 @@ def test_reconstruct_is_decode_of_encode(codebook):
     assert result.q_loss.ndim == 0
 
 
-@pytest.mark.parametrize("codebook", ["gradient", "ema"])
-def test_overfits_one_batch(codebook):
+@pytest.mark.parametrize("quantizer", ["gradient", "ema"])
+def test_overfits_one_batch(quantizer):
     clips = moving_bar()
-    model = build(replace(TINY, codebook=codebook, widths=(8, 16), num_downsamples=1, num_codes=64))
+    model = build(replace(TINY, quantizer=quantizer, widths=(8, 16), num_downsamples=1, num_codes=64))
     train(model, clips, 100, learning_rate=5e-3)
     error = (model.reconstruct(clips).output - clips).square().mean()
     assert error < 0.5 * (temporal_mean(clips) - clips).square().mean()  # it has learned the motion
@@ -138,7 +138,7 @@ PINNED_WEIGHT = 1.514
 
 
 def test_players_share_nothing_and_cover_all():
-    model = build(replace(WITH_GAN, codebook="gradient"))
+    model = build(replace(WITH_GAN, quantizer="gradient"))
     players = {name: {id(p) for p in group} for name, group in model.players().items()}
     assert not players["generator"] & players["discriminator"]
     assert players["generator"] | players["discriminator"] == {id(p) for p in model.parameters()}
@@ -173,7 +173,7 @@ def test_each_loss_reaches_its_own_player():
 def test_gradient_equals_the_plainly_written_loss(step):
     """Twin: Eq. 2 to 5 in one expression, differentiated straight through."""
     clips = moving_bar()
-    config = replace(WITH_GAN, codebook="gradient", adversarial_factor=0.7, l1_weight=1.0, l2_weight=0.5)
+    config = replace(WITH_GAN, quantizer="gradient", adversarial_factor=0.7, l1_weight=1.0, l2_weight=0.5)
     model, twin = build(config), build(config)
     losses = model.loss(clips, step)
     losses["loss/generator"].backward()
@@ -277,7 +277,7 @@ def test_wrong_clips_are_refused_with_their_shape(shape):
     ("values", "message"),
     [
         ({"num_downsamples": 6}, "num_downsamples must be 1 to 5"),
-        ({"codebook": "kmeans"}, "'kmeans'"),
+        ({"quantizer": "kmeans"}, "'kmeans'"),
         ({"perceptual": "resnet"}, "'resnet'"),
         ({"perceptual_frames": 0}, "perceptual_frames"),
         ({"num_codes": 1}, "num_codes must be at least 2, got 1"),

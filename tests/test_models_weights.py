@@ -17,7 +17,7 @@ VQ = VQGANConfig(
     decoder_blocks=1,
     num_codes=8,
     code_dim=4,
-    codebook="ema",
+    quantizer="ema",
     perceptual="vgg16",  # not installed: loading needs no feature network
     discriminator_widths=(4, 8, 8),
 )

@@ -41,7 +41,7 @@ class VQGANConfig:
     halving_stem: the first convolution does the first of the halvings, the last one the last of the doublings; for
         training on a CPU, not published, see ``Encoder``.
     num_codes, code_dim: size of the codebook, channels of the latents.
-    codebook: ``"gradient"`` (the paper) or ``"ema"`` (moving averages, unused codes restarted).
+    quantizer: ``"gradient"`` (the paper) or ``"ema"`` (moving averages, unused codes restarted).
     codebook_weight, commitment_weight: of Eq. 4; the moving-average codebook has no codebook term.
     ema_decay, restart_below: see ``EMACodebook``.
     l1_weight, perceptual_weight: beta and alpha of Eq. 3.
@@ -68,7 +68,7 @@ class VQGANConfig:
     halving_stem: bool = False
     num_codes: int = 512
     code_dim: int = 256
-    codebook: Literal["gradient", "ema"] = "gradient"
+    quantizer: Literal["gradient", "ema"] = "gradient"
     codebook_weight: float = 1.0
     commitment_weight: float = 1.0
     ema_decay: float = 0.99
@@ -90,8 +90,8 @@ class VQGANConfig:
         most = len(self.widths) + self.halving_stem
         if not 1 <= self.num_downsamples <= most:
             raise ValueError(f"num_downsamples must be 1 to {most}, got {self.num_downsamples}")
-        if self.codebook not in ("gradient", "ema"):
-            raise ValueError(f"codebook must be 'gradient' or 'ema', got {self.codebook!r}")
+        if self.quantizer not in ("gradient", "ema"):
+            raise ValueError(f"quantizer must be 'gradient' or 'ema', got {self.quantizer!r}")
         if self.perceptual not in ("efficientnet_lite0", "vgg16", "none"):
             raise ValueError(f"perceptual must be 'efficientnet_lite0', 'vgg16' or 'none', got {self.perceptual!r}")
         if self.perceptual_frames is not None and self.perceptual_frames < 1:
@@ -141,7 +141,7 @@ class VQGAN(nn.Module):
         self.config = c = config
         self.encoder = Encoder(c.in_channels, c.code_dim, c.widths, c.num_downsamples, c.encoder_blocks, c.halving_stem)
         self.before_quantizer = Pointwise(c.code_dim, c.code_dim)
-        if c.codebook == "ema":
+        if c.quantizer == "ema":
             self.quantizer = EMACodebook(c.num_codes, c.code_dim, c.commitment_weight, c.ema_decay, c.restart_below)
         else:
             self.quantizer = GradientCodebook(c.num_codes, c.code_dim, c.codebook_weight, c.commitment_weight)
