@@ -8,7 +8,7 @@ BIN         := .venv/bin
 # one thread a process: two threads on two shared cores are erratic, two processes are not
 TEST_ENV := OMP_NUM_THREADS=1 MOTIONKIT_BATCH=1
 
-.PHONY: help report test test-browser lint unit notebooks figures bench lab dashboard install clean
+.PHONY: help report test test-browser lint unit notebooks figures pretrained bench lab dashboard install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -47,6 +47,10 @@ figures:
 		find $$from -maxdepth 1 \( -name '*.png' -o -name results.parquet -o -name record.json \) -exec cp {} $$to \; ; \
 	done
 	$(BIN)/python .ci/times.py
+
+# the models inside the kit, from a sweep that has run: make pretrained SWEEP=runs/sweeps/NAME
+pretrained:
+	$(BIN)/python .ci/pretrained.py $(SWEEP)
 
 bench: .venv/.dev
 	@for script in tests/bench/bench_*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$script || exit 1; done

@@ -1,0 +1,105 @@
+"""Trained models that come with the kit: ``load_pretrained("vqgan-2d-f16-128")``, no download and no training.
+
+Each is a folder of ``motionkit.models.weights`` in ``pretrained/`` beside this file, lean and in half precision;
+``pretrained/index.json`` holds their checksums. The record of the run that trained a model is its provenance.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from motionkit.data.atomic import written_whole
+from motionkit.models.vqgan import VQGAN
+from motionkit.models.weights import WEIGHTS, load_weights, save_weights
+
+FOLDER = Path(__file__).with_suffix("")
+INDEX = "index.json"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What is known of a model before it is loaded.
+
+    sha256: of its weights file. about: one line: what goes in, what it was trained on, how well it draws unseen clips.
+    """
+
+    sha256: str
+    about: str
+
+
+def read_index(folder: Path = FOLDER) -> dict[str, Pretrained]:
+    """The trained models of a folder by name."""
+    entries = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    return {name: Pretrained(**entry) for name, entry in entries.items()}
+
+
+PRETRAINED: Mapping[str, Pretrained] = MappingProxyType(read_index())
+
+
+def load_pretrained(name: str, device: str | torch.device = "cpu", *, folder: Path = FOLDER) -> VQGAN:
+    """A trained model in evaluation mode, single precision.
+
+    name: one of ``PRETRAINED``: ``vqgan-<view>-f<compression>-<codes>``. Its ``about`` says which windows it reads.
+    folder: where models and their index lie, if not in the kit.
+
+    Raises: ``ValueError`` for an unknown name, naming the nearest one, and for a file whose checksum is another,
+    naming it and both sums; ``FileNotFoundError`` for a missing file.
+    """
+    index = read_index(folder)
+    if name not in index:
+        close = difflib.get_close_matches(name.lower(), index, n=1, cutoff=0.5)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"no pretrained model is named {name!r}.{hint} There are: {', '.join(index) or 'none'}")
+    path = folder / name / WEIGHTS
+    if path.is_file() and (found := _sha256(path)) != index[name].sha256:
+        raise ValueError(
+            f"{path}: SHA-256 is {found}, expected {index[name].sha256}: the file is damaged; install the kit again"
+        )
+    return load_weights(VQGAN, folder / name, device)[0]
+
+
+def keep_pretrained(model: VQGAN, name: str, about: str, provenance: Mapping[str, Any], folder: Path = FOLDER) -> None:
+    """Put a trained model among the pretrained ones, in place of one of that name: ``for_inference``, float16.
+
+    Rounding weights to half precision changes outputs by far less than the model's own error; it halves the file.
+    """
+    save_weights(for_inference(model).half(), folder / name, provenance)
+    index = read_index(folder) if (folder / INDEX).is_file() else {}
+    index[name] = Pretrained(_sha256(folder / name / WEIGHTS), about)
+    entries = {key: asdict(entry) for key, entry in sorted(index.items(), key=_by_numbers)}
+    with written_whole(folder / INDEX) as aside:
+        aside.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+
+
+def for_inference(model: VQGAN) -> VQGAN:
+    """The model without what training alone needs; ``reconstruct``, ``encode`` and ``decode`` stay equal to the bit.
+
+    Leaves out the discriminator, and the running statistics of a moving-average codebook, which then is an ordinary
+    one without a codebook term: the Q-loss stays the same too.
+    """
+    config = replace(model.config, adversarial_start=None)
+    if config.quantizer == "ema":
+        config = replace(config, quantizer="gradient", codebook_weight=0.0)
+    lean = VQGAN(config)
+    state = model.state_dict()
+    lean.load_state_dict({key: state[key] for key in lean.state_dict()})
+    return lean.eval()
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _by_numbers(item: tuple[str, Pretrained]) -> list[int]:
+    """F8 before F16."""
+    return [int(digits) for digits in re.findall(r"\d+", item[0])]

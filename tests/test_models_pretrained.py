@@ -1,0 +1,170 @@
+"""The models inside the kit: whole, equal to what was trained, small, and named helpfully when they are not there."""
+
+import importlib.util
+import json
+import shutil
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import torch
+
+from motionkit.models.pretrained import (
+    FOLDER,
+    INDEX,
+    PRETRAINED,
+    Pretrained,
+    for_inference,
+    keep_pretrained,
+    load_pretrained,
+    read_index,
+)
+from motionkit.models.vqgan import VQGAN, VQGANConfig
+from motionkit.models.weights import DESCRIPTION, WEIGHTS, save_weights
+from motionkit.results import result_row, save_results, start_record
+from motionkit.training import TrainConfig, fit
+
+SMALL = VQGANConfig(
+    in_channels=3,
+    widths=(8, 8),
+    num_downsamples=3,
+    halving_stem=True,
+    encoder_blocks=1,
+    decoder_blocks=1,
+    num_codes=128,
+    code_dim=8,
+    quantizer="ema",
+    perceptual="none",
+    discriminator_widths=(4, 8),
+    adversarial_start=1,
+)
+CLIPS = torch.linspace(0, 1, 2 * 3 * 8 * 16 * 16).reshape(2, 3, 8, 16, 16)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    torch.manual_seed(0)
+    model = VQGAN(SMALL)
+    batch = {"input": CLIPS, "target": CLIPS.amax(1, keepdim=True)}
+    fit(model, lambda _: batch, TrainConfig(num_steps=3, progress="off"))
+    return model
+
+
+@pytest.fixture
+def kept(trained, tmp_path):
+    keep_pretrained(trained, "vqgan-2d-f8-128", "for a test", {"seed": 0}, tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("quantizer", ["ema", "gradient"])
+def test_a_lean_model_is_equal_to_the_bit(quantizer):
+    torch.manual_seed(1)
+    model = VQGAN(replace(SMALL, quantizer=quantizer))
+    lean = for_inference(model)
+    before, after = model.eval().reconstruct(CLIPS), lean.reconstruct(CLIPS)
+    assert torch.equal(before.output, after.output)
+    assert torch.equal(before.tokens, after.tokens)
+    assert torch.equal(lean.decode(before.tokens), model.decode(before.tokens))
+    assert quantizer == "gradient" or torch.equal(before.q_loss, after.q_loss)
+    assert not any(name.startswith("discriminator") for name in lean.state_dict())
+    assert not any("sums" in name or "counts" in name for name in lean.state_dict())
+    assert model.discriminator is not None  # the argument stays as it was
+
+
+def test_a_kept_model_is_less_than_half_as_large_and_draws_the_same(trained, kept, tmp_path):
+    save_weights(trained, tmp_path / "whole", {})
+    sizes = [(tmp_path / name / WEIGHTS).stat().st_size for name in ("vqgan-2d-f8-128", "whole")]
+    assert sizes[0] < sizes[1] / 2
+    model = load_pretrained("vqgan-2d-f8-128", folder=kept)
+    assert not model.training
+    assert all(value.dtype == torch.float32 for value in model.parameters())
+    codes = trained.eval().encode(CLIPS)
+    difference = (model.decode(codes) - trained.decode(codes)).abs().max()
+    assert difference < 5e-3 * trained.decode(codes).abs().max()
+    assert next(trained.parameters()).dtype == torch.float32  # the trained one is not rounded
+
+
+def test_a_damaged_file_is_named_with_both_sums(kept):
+    path = kept / "vqgan-2d-f8-128" / WEIGHTS
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{WEIGHTS}: SHA-256 is [0-9a-f]{{64}}, expected [0-9a-f]{{64}}"):
+        load_pretrained("vqgan-2d-f8-128", folder=kept)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=WEIGHTS):
+        load_pretrained("vqgan-2d-f8-128", folder=kept)
+
+
+def test_an_unknown_name_gets_the_nearest(kept):
+    with pytest.raises(ValueError, match=r"named 'VQGAN-2D-F8-129'. Did you mean 'vqgan-2d-f8-128'\?"):
+        load_pretrained("VQGAN-2D-F8-129", folder=kept)
+    with pytest.raises(ValueError, match=r"'resnet'. There are: vqgan-2d-f8-128"):
+        load_pretrained("resnet", folder=kept)
+
+
+def test_models_are_listed_by_compression_and_codes(trained, tmp_path):
+    for name in ("vqgan-2d-f32-128", "vqgan-2d-f8-512", "vqgan-2d-f16-128", "vqgan-2d-f8-128"):
+        keep_pretrained(trained, name, name, {}, tmp_path)
+    keep_pretrained(trained, "vqgan-2d-f8-512", "again", {}, tmp_path)
+    assert list(read_index(tmp_path)) == ["vqgan-2d-f8-128", "vqgan-2d-f8-512", "vqgan-2d-f16-128", "vqgan-2d-f32-128"]
+    assert read_index(tmp_path)["vqgan-2d-f8-512"].about == "again"
+
+
+# ---- what comes with the kit -----------------------------------------------------------------------------------------
+
+spec = importlib.util.spec_from_file_location("pretrained", Path(__file__).parents[1] / ".ci" / "pretrained.py")
+script = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(script)
+
+
+def test_the_index_names_what_is_there_and_the_whole_is_small():
+    assert set(PRETRAINED) == {path.parent.name for path in FOLDER.glob(f"*/{WEIGHTS}")}
+    assert set(PRETRAINED) <= set(script.NAMES)
+    sizes = [path.stat().st_size for path in FOLDER.glob(f"*/{WEIGHTS}")]
+    assert sum(sizes) < 40e6
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_every_model_of_the_kit_loads_and_knows_where_it_comes_from(name):
+    model = load_pretrained(name)  # checks its sum
+    rate, codes = 2**model.config.num_downsamples, model.config.num_codes
+    assert name == f"vqgan-2d-f{rate}-{codes}"
+    assert model.reconstruct(torch.zeros(1, 16, 32, 64, 64)).output.shape == (1, 1, 32, 64, 64)
+    description = json.loads((FOLDER / name / DESCRIPTION).read_text())
+    record = description["provenance"]
+    assert record["notebook"] == "01_heatmap_vqgan"
+    assert record["commit"]
+    assert record["steps"] > 0
+    assert "SSIM" in record["scores"]
+    assert "/" not in str(record["parameters"])
+    # what the package holds is what a wheel holds: hatchling packs everything below the package
+    assert files("motionkit.models").joinpath("pretrained", name, WEIGHTS).is_file()
+
+
+def test_a_sweep_becomes_models_of_the_kit_with_the_records_of_their_runs(tmp_path):
+    for seed, codes in ((0, 128), (1, 128), (0, 512), (0, 256)):
+        run = tmp_path / "sweep" / f"{seed}-{codes}" / "laptop" / "01_heatmap_vqgan"
+        for folder, config in (("a", SMALL), ("b", replace(SMALL, in_channels=3, out_channels=3))):
+            batch = {"input": CLIPS, "target": CLIPS.amax(1, keepdim=True).repeat(1, config.out_channels, 1, 1, 1)}
+            model = VQGAN(replace(config, num_codes=codes))
+            fit(model, lambda _, b=batch: b, TrainConfig(num_steps=2, progress="off"), checkpoint_dir=run / folder)
+        parameters = {"window_frames": 8, "fps": 20.0, "size": 16, "sigma_px": 0.75, "runs": "/somewhere"}
+        record = start_record("vqgan", "01_heatmap_vqgan", "laptop", seeds=(seed,), dataset="sample")
+        record = record.finished(parameters=parameters)
+        save_results(run, [result_row(record, "III", f"2D VQ-GAN F8/{codes}", "SSIM", 0.9)], record)
+    origin = script.export(tmp_path / "sweep", to=tmp_path / "kit")
+    assert list(origin) == ["vqgan-2d-f8-128", "vqgan-2d-f8-512"]  # no seed 1, no 256 codes, no 3D
+    assert origin["vqgan-2d-f8-512"].parts[-3] == "0-512"
+    provenance = json.loads((tmp_path / "kit" / "vqgan-2d-f8-512" / DESCRIPTION).read_text())["provenance"]
+    assert provenance["seeds"] == [0]
+    assert provenance["steps"] == 2
+    assert provenance["scores"] == {"SSIM": 0.9}
+    assert "runs" not in provenance["parameters"]
+    index = json.loads((tmp_path / "kit" / INDEX).read_text())
+    expected = "windows of 8 frames at 20 fps as 16 limb heatmaps of 16 px, sigma 0.75 px; 2 steps on sample, seed 0; "
+    assert Pretrained(**index["vqgan-2d-f8-512"]).about == expected + "SSIM 0.900 on held-out clips"
+    shutil.copytree(tmp_path / "sweep" / "0-128", tmp_path / "sweep" / "again")
+    with pytest.raises(ValueError, match="vqgan-2d-f8-128 was trained twice"):
+        script.export(tmp_path / "sweep", to=tmp_path / "kit")
