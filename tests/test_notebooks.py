@@ -133,7 +133,8 @@ def test_times_come_from_the_records_and_only_the_last_cell_changes(tmp_path):
     folder = tmp_path / "07_new" / "laptop"
     folder.mkdir(parents=True)
     (folder / "record.json").write_text('{"duration_s": 581.2}')
-    text = "| notebook | laptop |\n|---|---|\n| `07_new` | Why? | 3 s |\n| `07b_more` | Who? | 3 s |\n| `08_old` | How? | 3 s |\nmore | 3 s |\n"
+    lines = ["| notebook | laptop |", "|---|---|", "| `07_new` | Why? | 3 s |", "| `07b_more` | Who? | 3 s |"]
+    text = "\n".join([*lines, "| `08_old` | How? | 3 s |", "more | 3 s |", ""])
     expected = (
         text.replace("Why? | 3 s", "Why? | 10 min").replace("Who? | 3 s", "Who? | –").replace("How? | 3 s", "How? | –")
     )
