@@ -132,6 +132,17 @@ def test_unused_code_restarts_at_a_latent_and_survives_the_next_update():
     assert quantizer.codebook.abs().max() < 2
 
 
+def test_codes_restart_at_different_vectors_though_a_batch_has_fewer():
+    quantizer = EMACodebook(8, 2, decay=0.5)
+    for step in range(8):
+        quantizer(torch.randn(1, 2, 2, generator=torch.Generator().manual_seed(step)))
+        quantizer.update()
+    quantizer.counts[:6] = 0.0  # six of the eight codes are unused
+    quantizer(torch.randn(1, 2, 2, generator=torch.Generator().manual_seed(8)))
+    quantizer.update()
+    assert len(quantizer.codebook[:6].unique(dim=0)) == 6
+
+
 def test_restarts_put_all_codes_to_use():
     torch.manual_seed(0)
     with_restart, without = EMACodebook(16, 2), EMACodebook(16, 2, restart_below=0.0)
@@ -156,7 +167,7 @@ def test_counts_that_decay_to_nothing_leave_finite_codes():
 
 def test_statistics_are_in_the_checkpoint_and_batch_scratch_is_not():
     names = set(EMACodebook(3, 2).state_dict())
-    assert names == {"codebook", "counts", "sums"}
+    assert names == {"codebook", "counts", "sums", "recent", "num_recent"}
 
 
 @pytest.mark.parametrize("kind", KINDS)

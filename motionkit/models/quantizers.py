@@ -107,9 +107,10 @@ class EMACodebook(nn.Module):
     num_codes, dim: codes are (num_codes, dim).
     commitment_weight: weight of the only loss term.
     decay: of the running counts and sums, per update, in [0, 1).
-    restart_below: a code whose running count is below this share of the mean count becomes a random vector of the
-        last batch, with the mean count, so that the average does not pull it back. 0 turns restarts off. All counts
-        begin at zero: the first update also fills the codebook from the data.
+    restart_below: a code whose running count is below this share of the mean count becomes one of the last ``num_codes``
+        vectors, each its own (a batch may have fewer vectors than there are codes), with the mean count, so that the
+        average does not pull it back. 0 turns restarts off. All counts begin at zero: the first update also fills the
+        codebook from the data.
     """
 
     def __init__(
@@ -126,10 +127,12 @@ class EMACodebook(nn.Module):
         self.register_buffer("codebook", torch.empty(num_codes, dim).uniform_(-1 / num_codes, 1 / num_codes))
         self.register_buffer("counts", torch.zeros(num_codes))
         self.register_buffer("sums", torch.zeros(num_codes, dim))
+        self.register_buffer("recent", torch.zeros(num_codes, dim))  # vectors, the newest first
+        self.register_buffer("num_recent", torch.zeros((), dtype=torch.int64))
         # what the calls since the last update have gathered: empty between steps, so not part of a checkpoint
         self.register_buffer("new_counts", torch.zeros(num_codes), persistent=False)
         self.register_buffer("new_sums", torch.zeros(num_codes, dim), persistent=False)
-        self.register_buffer("candidates", torch.zeros(num_codes, dim), persistent=False)
+        self.new_vectors: list[Tensor] = []
 
     def forward(self, z: Float[Tensor, "batch dim *grid"]) -> Quantized:
         """Latents (B, dim, *grid) to ``Quantized``; in training mode the batch is added to the statistics."""
@@ -140,8 +143,8 @@ class EMACodebook(nn.Module):
             counts, sums = code_statistics(vectors, tokens, len(self.codebook))
             self.new_counts += counts
             self.new_sums += sums
-            picks = torch.randint(len(vectors), (len(self.codebook),), device=vectors.device)
-            self.candidates = vectors.detach()[picks]
+            picks = torch.randperm(len(vectors), device=vectors.device)[: len(self.codebook)]
+            self.new_vectors.append(vectors.detach()[picks])
         else:
             counts = torch.bincount(tokens, minlength=len(self.codebook))
         return _quantized(z, vectors, tokens, codes, counts, None, 0.0, self.commitment_weight)
@@ -150,23 +153,34 @@ class EMACodebook(nn.Module):
     def update(self) -> None:
         """Moves the codes by the statistics gathered since the last update and restarts unused ones.
 
-        Under ``torch.distributed`` the statistics are summed over all processes and the restart vectors are those of
-        the last one: the codebooks stay equal, and are those of as many calls one after the other.
+        Under ``torch.distributed`` the statistics and vectors of all processes are brought together: the codebooks stay
+        equal, and are those of as many calls one after the other.
         """
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(self.new_counts)
             torch.distributed.all_reduce(self.new_sums)
-            torch.distributed.broadcast(self.candidates, src=torch.distributed.get_world_size() - 1)
+            self.new_vectors = [part for vectors in self.new_vectors for part in _of_all_processes(vectors)]
+        for vectors in self.new_vectors:
+            self.recent.copy_(torch.cat([vectors, self.recent])[: len(self.recent)])
+            self.num_recent.add_(len(vectors)).clamp_(max=len(self.recent))
+        self.new_vectors = []
+        picks = torch.randperm(len(self.recent), device=self.recent.device) % self.num_recent.clamp(min=1)
         self.counts.lerp_(self.new_counts, 1 - self.decay)
         self.sums.lerp_(self.new_sums, 1 - self.decay)
         mean_count = self.counts.mean()
         restart = self.counts < self.restart_below * mean_count
         self.counts.copy_(torch.where(restart, mean_count, self.counts))
-        self.sums.copy_(torch.where(restart[:, None], mean_count * self.candidates, self.sums))
+        self.sums.copy_(torch.where(restart[:, None], mean_count * self.recent[picks], self.sums))
         used = self.counts > torch.finfo(self.counts.dtype).tiny  # a count that has decayed to nothing has no mean
         self.codebook.copy_(torch.where(used[:, None], self.sums / self.counts[:, None], self.codebook))
         self.new_counts.zero_()
         self.new_sums.zero_()
+
+
+def _of_all_processes(vectors: Tensor) -> list[Tensor]:
+    gathered = [torch.empty_like(vectors) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(gathered, vectors.contiguous())
+    return gathered
 
 
 class _StraightThrough(torch.autograd.Function):
