@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from motionkit.data.keypoints import read_keypoints
+from motionkit.data.keypoints import Keypoints, read_keypoints, write_keypoints
 from motionkit.data.skeleton import BODY_25, COCO_17, H36M_17, PANOPTIC_19
 
 
@@ -155,3 +155,19 @@ def test_folders_that_are_no_recording(tmp_path):
     write_openpose(tmp_path, {1: [person(0)]}, name="other")
     with pytest.raises(ValueError, match="frame 1 appears twice"):
         read_keypoints(tmp_path, fps=30.0)
+
+
+def test_what_is_written_is_read_again_bit_for_bit(tmp_path):
+    random = np.random.default_rng(0)
+    places = random.normal(30, 20, (5, 17, 2)).astype(np.float32)
+    sure = random.uniform(0.01, 1, (5, 17)).astype(np.float32)
+    path = tmp_path / "edited.json"
+    write_keypoints(path, Keypoints(places, sure, H36M_17, fps=20.0, first_frame=3))
+    again = read_keypoints(path, fps=20.0, skeleton=H36M_17)
+    np.testing.assert_array_equal(again.keypoints, places)
+    np.testing.assert_array_equal(again.confidence, sure)
+    assert (again.first_frame, again.skeleton, again.fps) == (3, H36M_17, 20.0)
+    assert list(tmp_path.iterdir()) == [path]
+    places[2, 1, 0] = np.nan
+    with pytest.raises(ValueError, match=f"frame 2, joint '{H36M_17.joints[1]}' is"):
+        write_keypoints(path, Keypoints(places, sure, H36M_17, fps=20.0))

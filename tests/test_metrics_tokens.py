@@ -6,7 +6,15 @@ from collections import Counter
 import pytest
 import torch
 
-from motionkit.metrics.tokens import bits_per_second, dead_codes, perplexity, usage
+from motionkit.metrics.tokens import (
+    bits_per_second,
+    dead_codes,
+    occurrences,
+    perplexity,
+    similar_codes,
+    similarity_order,
+    usage,
+)
 
 
 def tokens(*shape: int, num_codes: int = 7) -> torch.Tensor:
@@ -76,3 +84,34 @@ def test_bits_per_second():
         bits_per_second(1, 2, 0)
     with pytest.raises(ValueError, match="num_codes is 0"):
         bits_per_second(1, 0, 1)
+
+
+def test_every_place_of_a_code_is_found_and_nothing_else():
+    tokens = torch.randint(0, 5, (3, 2, 4, 4), generator=torch.Generator().manual_seed(0))
+    places = [occurrences(tokens, code) for code in range(6)]
+    assert [len(found) for found in places] == [*usage(tokens, 5).tolist(), 0]
+    assert all((tokens[tuple(found.T)] == code).all() for code, found in enumerate(places))
+
+
+def test_similar_codes_are_sorted_by_the_distances_of_a_plain_loop():
+    vectors = torch.randn(20, 6, generator=torch.Generator().manual_seed(1))
+    nearest, distances = similar_codes(vectors, 7, 19)
+    assert sorted([7, *nearest.tolist()]) == list(range(20))
+    assert (distances.diff() >= 0).all()
+    for code, distance in zip(nearest.tolist(), distances.tolist(), strict=True):
+        assert distance == pytest.approx(
+            sum((a - b) ** 2 for a, b in zip(vectors[7], vectors[code], strict=True)) ** 0.5
+        )
+    assert torch.equal(similar_codes(vectors, 7, 4)[0], nearest[:4])
+    vectors[12] = vectors[7]  # a twin is another code, at distance 0
+    assert [part[0].item() for part in similar_codes(vectors, 7, 1)] == [12, 0.0]
+
+
+def test_the_order_of_similarity_follows_a_line_whatever_its_direction_and_the_codes_numbering():
+    along = torch.tensor([0.3, 5.0, 2.0, 4.0, 1.0])
+    direction = torch.nn.functional.normalize(torch.tensor([1.0, -2.0, 0.5]), dim=0)
+    order = similarity_order(along[:, None] * direction + 7.0)
+    assert order.tolist() == [0.0, 1.0, 0.5, 0.75, 0.25]
+    mixed = torch.tensor([4, 2, 0, 1, 3])
+    assert torch.equal(similarity_order((along[:, None] * direction)[mixed]), order[mixed])
+    assert similarity_order(torch.ones(3, 2)).sort().values.tolist() == [0.0, 0.5, 1.0]

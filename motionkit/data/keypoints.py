@@ -1,7 +1,8 @@
-"""2D keypoints as pose detectors write them: OpenPose's file per frame, and COCO's list of results."""
+"""2D keypoints as pose detectors write them: OpenPose's file per frame, and COCO's list of results, written too."""
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from motionkit.data.atomic import written_whole
 from motionkit.data.gaps import fill_gaps
 from motionkit.data.json_files import expect, get, numbers, read_json
 from motionkit.data.skeleton import BODY_25, COCO_17, Skeleton
@@ -75,6 +77,33 @@ def read_keypoints(path: str | Path, *, fps: float, skeleton: Skeleton | None = 
         fps=float(fps),
         first_frame=first,
     )
+
+
+def write_keypoints(path: str | Path, keypoints: Keypoints) -> None:
+    """Write one person's keypoints as a COCO result file, which ``read_keypoints`` reads again.
+
+    Keypoints of confidence above 0 come back bit for bit. The file holds neither frame rate nor joint names: pass
+    ``fps`` and ``skeleton`` when reading (17 joints are else taken for COCO_17). A frame's score is the mean confidence
+    of its joints.
+
+    Raises ``ValueError`` naming the frame and the joint of a keypoint that is no number.
+    """
+    values = np.concatenate([keypoints.keypoints, keypoints.confidence[..., None]], axis=-1).astype(np.float32)
+    if len(bad := np.argwhere(~np.isfinite(values))):
+        frame, joint, _ = bad[0]
+        raise ValueError(f"{path}: frame {frame}, joint {keypoints.skeleton.joints[joint]!r} is {values[frame, joint]}")
+    entries = [
+        {
+            "image_id": keypoints.first_frame + frame,
+            "category_id": 1,
+            "keypoints": [float(str(value)) for value in person.flatten()],  # as few digits as tell it apart
+            "score": float(str(person[:, 2].mean())),
+        }
+        for frame, person in enumerate(values)
+    ]
+    path = Path(path)
+    with written_whole(path) as aside:
+        aside.write_text(json.dumps(entries), encoding="utf-8")
 
 
 def _follow(frames: dict[int, list[np.ndarray]]) -> dict[int, np.ndarray]:

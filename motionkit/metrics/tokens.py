@@ -66,3 +66,43 @@ def bits_per_second(num_tokens: int, num_codes: float, duration_s: float) -> flo
     if num_codes < 1:
         raise ValueError(f"num_codes is {num_codes}; it must be 1 or more")
     return num_tokens * math.log2(num_codes) / duration_s
+
+
+def occurrences(tokens: Int[Tensor, "windows t h w"], code: int) -> Int[Tensor, "found 4"]:
+    """Where a code is used: window, latent step, row and column of each place, in order.
+
+    >>> occurrences(torch.tensor([[[[0, 7]]], [[[7, 7]]]]), code=7).tolist()
+    [[0, 0, 0, 1], [1, 0, 0, 0], [1, 0, 0, 1]]
+    """
+    return torch.nonzero(tokens == code)
+
+
+def similar_codes(
+    vectors: Float[Tensor, "codes dim"], code: int, count: int
+) -> tuple[Int[Tensor, "count"], Float[Tensor, "count"]]:
+    """The ``count`` codes nearest to one of them and their Euclidean distances from it, the nearest first.
+
+    The code itself is left out; of fewer codes all others are returned.
+
+    >>> similar_codes(torch.tensor([[0.0], [3.0], [1.0]]), code=0, count=9)
+    (tensor([2, 1]), tensor([1., 3.]))
+    """
+    distances = (vectors.double() - vectors[code].double()).norm(dim=1)
+    distances[code] = math.inf
+    nearest = distances.argsort(stable=True)[: min(count, len(vectors) - 1)]
+    return nearest, distances[nearest].to(vectors.dtype)
+
+
+def similarity_order(vectors: Float[Tensor, "codes dim"]) -> Float[Tensor, "codes"]:
+    """A number in [0, 1] for each code, evenly spread, so that similar codes get similar numbers: their order along the
+    direction in which codes differ most (the first principal component).
+
+    >>> similarity_order(torch.tensor([[0.0, 0.1], [9.0, 0.0], [4.0, 0.0]])).tolist()
+    [0.0, 1.0, 0.5]
+    """
+    centered = vectors.double() - vectors.double().mean(0)
+    direction = torch.linalg.eigh(centered.T @ centered).eigenvectors[:, -1]
+    along = centered @ direction
+    if along[0] > along.mean():  # an axis has no sign of its own: code 0 is in the lower half
+        along = -along
+    return along.argsort(stable=True).argsort().to(vectors.dtype) / max(1, len(vectors) - 1)

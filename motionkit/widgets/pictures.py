@@ -46,13 +46,26 @@ def side_by_side(
     return np.concatenate(row[:-1], axis=1)
 
 
+def below_each_other(pictures: list[UInt8[np.ndarray, "_ width rgb"]]) -> UInt8[np.ndarray, "total width rgb"]:
+    """Pictures of equal width in a column."""
+    return side_by_side([picture.swapaxes(0, 1) for picture in pictures]).swapaxes(0, 1)
+
+
+def enlarged(picture: UInt8[np.ndarray, "height width rgb"], factor: int) -> UInt8[np.ndarray, "height2 width2 rgb"]:
+    """Every pixel as a square of ``factor`` pixels a side."""
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def encoded(picture: UInt8[np.ndarray, "height width rgb"]) -> bytes:
+    """The picture as PNG, packed for speed."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
+
+
 def to_png(picture: UInt8[np.ndarray, "height width rgb"], height_px: int) -> bytes:
     """A PNG of at least ``height_px``, enlarged by a whole factor, so that every heatmap pixel stays a sharp square."""
-    factor = max(1, -(-height_px // picture.shape[0]))
-    large = Image.fromarray(picture).resize((picture.shape[1] * factor, picture.shape[0] * factor), Image.NEAREST)
-    buffer = io.BytesIO()
-    large.save(buffer, format="PNG", compress_level=1)
-    return buffer.getvalue()
+    return encoded(enlarged(picture, max(1, -(-height_px // picture.shape[0]))))
 
 
 @dataclass(frozen=True)
