@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from motionkit.models.autoencoder import Decoder, Encoder
-from motionkit.models.layers import Downsample, Pointwise, ResidualBlock, SelfAttention, Upsample, group_norm
+from motionkit.models.layers import Conv3d, Downsample, Pointwise, ResidualBlock, SelfAttention, Upsample, group_norm
 
 WIDTHS = (8, 8, 16, 16, 16)
 
@@ -98,3 +98,33 @@ def test_blocks_keep_channels_last(module):
     module = module.to(memory_format=torch.channels_last_3d)
     x = ramp(2, 8, 4, 4, 4).contiguous(memory_format=torch.channels_last_3d)
     assert module(x).is_contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    "shape", [(4, 16, 16, 8), (4, 15, 16, 8), (4, 17, 17, 9), (32, 9, 9, 9), (8, 7, 32, 4), (16, 3, 64, 3)]
+)
+def test_one_clip_in_halves_is_the_convolution(shape, stride):
+    torch.manual_seed(0)
+    conv = Conv3d(shape[0], 5, stride=stride)
+    clip = torch.randn(1, *shape, requires_grad=True)
+    plain = F.conv3d(clip, conv.weight, conv.bias, stride=stride, padding=2 - stride)
+    drawn = conv(clip)
+    torch.testing.assert_close(drawn, plain, atol=1e-5, rtol=1e-5)
+    pull = torch.randn_like(plain)
+    wanted = [clip, conv.weight, conv.bias]
+    for ours, theirs in zip(
+        torch.autograd.grad(drawn, wanted, pull), torch.autograd.grad(plain, wanted, pull), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_one_clip_is_cut_where_torch_would_be_slow(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        nn.Conv3d, "forward", lambda self, x: seen.append(len(x)) or F.conv3d(x, self.weight, padding=1)
+    )
+    conv = Conv3d(16, 16)
+    for batch, frames in ((1, 16), (2, 16), (1, 1), (1, 64)):
+        conv(torch.zeros(batch, 16, frames, 32, 4))
+    assert seen == [2, 2, 1, 1]

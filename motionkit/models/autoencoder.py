@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from motionkit.models.layers import Downsample, ResidualBlock, SelfAttention, Upsample, group_norm
+from motionkit.models.layers import Conv3d, Downsample, ResidualBlock, SelfAttention, Upsample, group_norm
 
 Batch = Tensor | dict[str, Tensor]
 
@@ -86,7 +86,7 @@ class Encoder(nn.Module):
         if halving_stem:
             self.first = nn.Conv3d(in_channels, channels, 4, stride=2, padding=1)
         else:
-            self.first = nn.Conv3d(in_channels, channels, 3, padding=1)
+            self.first = Conv3d(in_channels, channels)
         layers: list[nn.Module] = []
         for stage, width in enumerate(widths):
             for _ in range(num_blocks):
@@ -99,7 +99,7 @@ class Encoder(nn.Module):
         layers += _middle(channels)
         self.layers = nn.Sequential(*layers)
         self.norm = group_norm(channels)
-        self.last = nn.Conv3d(channels, latent_dim, 3, padding=1)
+        self.last = Conv3d(channels, latent_dim)
 
     def forward(self, x: Float[Tensor, "batch c_in t h w"]) -> Float[Tensor, "batch latent t2 h2 w2"]:
         # with one input channel both memory layouts look alike and the convolution picks the slow one
@@ -135,7 +135,7 @@ class Decoder(nn.Module):
         channels = widths[-1]
         by_stages = num_upsamples - doubling_head
         first = 0 if by_stages == len(widths) else 1
-        self.first = nn.Conv3d(latent_dim, channels, 3, padding=1)
+        self.first = Conv3d(latent_dim, channels)
         layers = _middle(channels)
         for stage, width in enumerate(reversed(widths)):
             for _ in range(num_blocks):
@@ -151,7 +151,7 @@ class Decoder(nn.Module):
         if doubling_head:
             self.last = nn.ConvTranspose3d(channels, out_channels, 4, stride=2, padding=(3, 1, 1))
         else:
-            self.last = nn.Conv3d(channels, out_channels, 3, padding=1)
+            self.last = Conv3d(channels, out_channels)
 
     def forward(self, z: Float[Tensor, "batch latent t h w"]) -> Float[Tensor, "batch c_out t2 h2 w2"]:
         x = self.first(z).contiguous(memory_format=torch.channels_last_3d)
