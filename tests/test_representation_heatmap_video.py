@@ -105,3 +105,37 @@ def test_errors_name_the_value():
         video("4d")
     with pytest.raises(ValueError, match="at least one camera"):
         HeatmapVideo(H36M_17, "2d", size=32, sigma_px=1.0)
+
+
+@pytest.mark.parametrize("dimensions", ["2d", "3d"])
+def test_scored_batches_tell_what_was_drawn(dimensions):
+    maker = video(dimensions)
+    batch, expected = maker.scored(windows(), generator()), maker(windows(), generator())
+    assert torch.equal(batch["input"], expected["input"])
+    assert torch.equal(batch["target"], expected["target"])
+    assert torch.equal(maker.draw(batch["keypoints"], batch["peaks"])["target"], expected["target"])
+
+
+def test_sampled_frames_are_frames_of_the_span_in_order():
+    # joint 0 rises by the frame's number; a confidence that counts frames too must travel with its frame
+    positions = windows(4, 40)
+    positions[..., 0, 1] = torch.arange(40.0)
+    maker = video("3d", sampled_frames=8)
+    keypoints, peaks = maker.place(positions, generator(), torch.arange(1.0, 41)[None, :, None].expand(4, 40, 17) / 40)
+    assert keypoints.shape == (4, 8, 17, 3)
+    frames = (peaks[..., 0] * 40 - 1).round()
+    assert (frames.diff(dim=1) >= 0).all()
+    assert len(set(frames[:, -1].tolist())) > 1  # parts of different length
+    rise = keypoints[:, :, 0, 1]
+    scale = (rise[:, -1] - rise[:, 0]) / (frames[:, -1] - frames[:, 0])
+    torch.testing.assert_close(rise - rise[:, :1], (frames - frames[:, :1]) * scale[:, None], atol=1e-3, rtol=0)
+
+
+def test_random_peaks_dim_the_picture_and_keep_unobserved_joints_dark():
+    confidence = torch.ones(windows().shape[:-1])
+    confidence[..., 3] = 0
+    _, peaks = video("2d", has_random_peaks=True).place(windows(), generator(), confidence)
+    assert (peaks[..., 3] == 0).all()
+    rest = peaks[..., torch.arange(17) != 3]
+    assert 0.6 < rest.mean() < 0.7
+    assert 0.1 < rest.std() < 0.22

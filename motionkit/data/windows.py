@@ -325,12 +325,12 @@ def _mix(*numbers: int) -> int:
 
 
 def sample_segments(
-    positions: Float[Tensor, "batch span joints 3"],
+    positions: Float[Tensor, "batch span joints values"],
     generator: torch.Generator,
     *,
     num_frames: int = 64,
     min_length: int = 16,
-) -> Float[Tensor, "batch num_frames joints 3"]:
+) -> Float[Tensor, "batch num_frames joints values"]:
     """Frames as the public implementation of the heatmap VQ-GAN draws them, for use in a transform.
 
     Of each span (300 frames there) the first n frames are kept, n uniform in [min_length, span); they are divided into

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from motionkit.data.cameras import NEAR_M, Camera, project
 from motionkit.data.skeleton import Skeleton
-from motionkit.representation.heatmaps import fit_to_box, limbs_to_heatmaps, limbs_to_projections
+from motionkit.data.windows import sample_segments
+from motionkit.representation.heatmaps import fit_to_box, limbs_to_heatmaps, limbs_to_projections, random_peaks
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class HeatmapVideo:
     sigma_px: standard deviation of the limb profile, in pixels.
     cameras: the views to draw from, for ``"2d"``; each window gets one at random.
     fill: part of the picture that the window's bounding box may take.
+    sampled_frames: draw so many frames out of each window, a longer span, as the public code does (``sample_segments``
+        with a part of at least a quarter as many frames); ``None`` takes the window's own.
+    has_random_peaks: the brightness of each joint in each frame is random, as in the public code (``random_peaks``).
 
     Raises: ``ValueError`` for other ``dimensions``, and for ``"2d"`` without a camera.
     Differs: the paper's 3D windows come in the orientation of the studio; ours are turned by a random angle about the
@@ -43,6 +47,8 @@ class HeatmapVideo:
     sigma_px: float
     cameras: tuple[Camera, ...] = ()
     fill: float = 0.9
+    sampled_frames: int | None = None
+    has_random_peaks: bool = False
 
     def __post_init__(self) -> None:
         if self.dimensions not in ("2d", "3d"):
@@ -63,15 +69,22 @@ class HeatmapVideo:
         positions: Float[Tensor, "B T J 3"],
         generator: torch.Generator,
         confidence: Float[Tensor, "B T J"] | None = None,
-    ) -> tuple[Float[Tensor, "B T J C"], Float[Tensor, "B T J"]]:
+    ) -> tuple[Float[Tensor, "B T2 J C"], Float[Tensor, "B T2 J"]]:
         """What is drawn, and how bright: keypoints in pixels (C = 2) or joints in voxels (C = 3), each window fitted to
-        the picture, and the peak of each joint.
+        the picture, and the peak of each joint. T2 is T, or ``sampled_frames``.
 
         positions: metres, Y up. generator: draws views and turns, and so decides them.
         confidence: the peaks, in [0, 1], 1 by default; joints behind the camera get 0. Joints of peak 0 do not count
             for the box.
         """
         peaks = torch.ones_like(positions[..., 0]) if confidence is None else confidence
+        if self.sampled_frames is not None:
+            both = torch.cat([positions, peaks[..., None]], dim=-1)
+            shortest = max(1, self.sampled_frames // 4)
+            both = sample_segments(both, generator, num_frames=self.sampled_frames, min_length=shortest)
+            positions, peaks = both[..., :3], both[..., 3]
+        if self.has_random_peaks:
+            peaks = peaks * random_peaks(peaks.shape, generator).to(peaks)
         centered = center_on_ground(positions)
         if self.dimensions == "3d":
             return fit_to_box(turn(centered, generator), self.size, self.fill, confidence=peaks), peaks
@@ -94,6 +107,16 @@ class HeatmapVideo:
         The parameters are those of ``place``. For ``"3d"`` both entries are the same tensor.
         """
         return self.draw(*self.place(positions, generator, confidence))
+
+    def scored(
+        self,
+        positions: Float[Tensor, "B T J 3"],
+        generator: torch.Generator,
+        confidence: Float[Tensor, "B T J"] | None = None,
+    ) -> dict[str, Tensor]:
+        """A batch for evaluation: also ``"keypoints"`` and ``"peaks"``, what ``place`` placed and ``draw`` drew."""
+        keypoints, peaks = self.place(positions, generator, confidence)
+        return self.draw(keypoints, peaks) | {"keypoints": keypoints, "peaks": peaks}
 
     def draw(self, keypoints: Float[Tensor, "B T J C"], peaks: Float[Tensor, "B T J"]) -> dict[str, Tensor]:
         """Draw keypoints or joints that ``place`` has placed, or what was made of them since: noise, gaps, filters."""
