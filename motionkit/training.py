@@ -4,6 +4,7 @@ What a model gives: ``loss(batch, step) -> dict`` of scalars with "loss" in it; 
 A model with several players (a generator and a discriminator) also gives ``players() -> {name: parameters}`` and
 returns one "loss/<name>" for each, all computed before any update; a player whose key is absent rests in that step.
 Optionally ``after_step(step)``, called after the update, without gradients. Steps count from 0.
+Optionally ``guard``, a ``Guard`` or ``None``: it judges a phase of training, and may take the run back to before it.
 
 Randomness: before each ``loss`` torch's generators are seeded from (seed, batch index), so dropout or Gumbel noise
 depend on nothing that happened before. That makes a resumed run equal to an uninterrupted one, and W processes equal
@@ -32,9 +33,11 @@ import torch
 from torch import Tensor, nn
 
 from motionkit.fitting.checkpoints import (
+    BEST,
+    GOOD,
     Checkpoint,
     checkpoint_path,
-    link_best,
+    link_checkpoint,
     list_checkpoints,
     load_optimizer_tensors,
     load_state,
@@ -45,6 +48,7 @@ from motionkit.fitting.checkpoints import (
     write_checkpoint,
 )
 from motionkit.fitting.config import MUST_AGREE, TrainConfig, as_json
+from motionkit.fitting.guard import Guard
 from motionkit.fitting.history import History, Meter, MetricsFile, Progress, Row
 from motionkit.fitting.players import MovingAverage, Player, make_players
 from motionkit.fitting.processes import ProcessLost, is_connection_lost, launched_processes, part_at_exit
@@ -63,6 +67,7 @@ if TYPE_CHECKING:
 LOOK_INTERVAL_S = 1.0  # how often several processes ask each other whether to stop
 
 __all__ = [
+    "Guard",
     "History",
     "ProcessLost",
     "TrainConfig",
@@ -121,7 +126,8 @@ def fit(
     process, from its beginning; a notebook's processes are forked inside ``fit``; a launcher's are there already.
 
     Raises ``TrainingDiverged``, ``TrainingInterrupted``, ``ProcessLost``, and ``ValueError`` for a config, a model, a
-    checkpoint or a number of processes that do not fit together, naming what and both values.
+    checkpoint or a number of processes that do not fit together, naming what and both values. A guard that is to
+    return needs a ``checkpoint_dir``.
     """
     from lightning_fabric import Fabric
 
@@ -192,6 +198,11 @@ class _Run:
         self.loss = torch.compile(model.loss) if config.compile else model.loss
         self.players = make_players(model, config)
         self.average = MovingAverage(model, self.players, config.ema_decay)
+        self.guard: Guard | None = getattr(model, "guard", None)
+        if self.guard is not None:
+            if self.guard.on_harm == "return" and folder is None:
+                raise ValueError("the model's guard has on_harm 'return'; that needs a checkpoint_dir, got None")
+            self.guard.load({})
         self.meter = Meter(self._mean_over_processes if self.world > 1 else None, self.device)
         self.recent: deque[float] = deque(maxlen=100)  # total losses, for the explosion check
         self.first: float | None = None  # likewise: the very first
@@ -316,6 +327,7 @@ class _Run:
         config, done = self.config, self.done
         if done and done % config.log_every == 0:
             self._finish_interval()
+        self._guard_once()
         if done and config.validate_every and done % config.validate_every == 0:
             self._validate_once()
         if done and config.checkpoint_every and done % config.checkpoint_every == 0:
@@ -393,6 +405,8 @@ class _Run:
             for name, value in (losses if row.micro >= 0 else row.values).items():
                 if not math.isfinite(value):
                     raise self._diverged(row, f"{name} is {value}")
+            if self.guard is not None and row.micro >= 0:
+                self.guard.add(row.step, row.values)
             total = sum(map(abs, losses.values()), start=total if row.micro else 0.0)
             if row.micro < 0:  # the last row of its step
                 self._check_explosion(row, total / self.accumulation)
@@ -465,7 +479,32 @@ class _Run:
         if best["step"] == self.done:
             self._save_once()
             if self.folder is not None and self.rank == 0:
-                link_best(checkpoint_path(self.folder, self.done))
+                link_checkpoint(checkpoint_path(self.folder, self.done), BEST)
+
+    def _guard_once(self) -> None:
+        guard = self.guard
+        if guard is None or not guard.is_due(self.done):
+            return
+        self._fetch()
+        if guard.judged != self.done:
+            has_begun, values = guard.judge(self.done), {"harm": guard.harm}
+            if has_begun:
+                self.progress.note(guard.describe())
+            if has_begun and guard.on_harm == "return":
+                self._return_to_good()
+                values["returned_to"] = guard.good
+            self._record("guard", values)
+        if guard.on_harm == "return" and guard.good == self.done:
+            self._save_once()
+            if self.rank == 0:
+                link_checkpoint(checkpoint_path(self.folder, self.done), GOOD)
+
+    def _return_to_good(self) -> None:
+        self.is_whole = False  # a second Ctrl-C meanwhile must not save half of it
+        self._restore(self._from_first(self._read_good))
+        self.guard.has_returned = True
+        self.is_whole = True
+        self.progress.note(f"returned to the checkpoint of step {self.guard.good}; going on without that phase")
 
     @property
     def _is_cheap_to_fetch(self) -> bool:
@@ -500,6 +539,7 @@ class _Run:
             "model": _describe(self.model),
             "recent_losses": list(self.recent),
             "first_loss": self.first,
+            "guard": {**self.guard.settings, **self.guard.state()} if self.guard is not None else {},
             "open_interval": self.meter.rows,
             "versions": {
                 "motionkit": version("motionkit"),
@@ -515,16 +555,32 @@ class _Run:
         if checkpoint is None:
             return
         path, header = checkpoint.path, checkpoint.header
-        load_state(self.model, checkpoint.under("model"), path)
-        for player in self.players:
-            load_optimizer_tensors(player.optimizer, player.names, checkpoint.under(f"optimizer/{player.name}"), path)
-        for name, tensor in checkpoint.under("ema").items():
-            self.average.tensors[name].copy_(tensor)
+        self._restore(checkpoint)
+        if self.guard is not None:
+            self.guard.load(header["guard"])
         self.done, self.elapsed_before = header["step"], header["elapsed_s"]
         self.recent.extend(header["recent_losses"])
         self.first = header["first_loss"]
         self.meter.rows = [Row(*row) for row in header["open_interval"]]
         self.history.resumed_from, self.history.checkpoint = self.done, path
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        """All that is trained: weights and buffers, optimizers, moving averages."""
+        path = checkpoint.path
+        load_state(self.model, checkpoint.under("model"), path)
+        for player in self.players:
+            load_optimizer_tensors(player.optimizer, player.names, checkpoint.under(f"optimizer/{player.name}"), path)
+        for name, tensor in checkpoint.under("ema").items():
+            self.average.tensors[name].copy_(tensor)
+
+    def _read_good(self) -> Checkpoint:
+        path, good = self.folder / GOOD, self.guard.good
+        checkpoint = read_checkpoint(path) if path.is_file() else None
+        step = checkpoint.header["step"] if checkpoint else None
+        if step != good:
+            found = "is missing" if step is None else f"is of step {step}"
+            raise ValueError(f"{path}: {found}; the last checkpoint without harm is that of step {good}")
+        return checkpoint
 
     def _read_newest(self) -> Checkpoint | None:
         path = self._newest_checkpoint()
@@ -559,6 +615,8 @@ class _Run:
         pairs["accumulation x devices"] = tuple(c["accumulation"] * c["devices"] for c in (then, now))
         model_then, model_now = header["model"], _describe(self.model)
         pairs |= {f"model {n}": (model_then.get(n), model_now.get(n)) for n in {**model_now, **model_then}}
+        guard_then, guard_now = header.get("guard", {}), self.guard.settings if self.guard is not None else {}
+        pairs |= {f"guard {n}": (guard_then.get(n), guard_now.get(n)) for n in Guard.SETTINGS}
         way_out = "choose another checkpoint_dir to start afresh"
         for name, (old, new) in pairs.items():
             if old != new:

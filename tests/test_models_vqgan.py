@@ -7,9 +7,10 @@ import torch
 from moving_bar import moving_bar
 
 from motionkit.models import vqgan
+from motionkit.models.adversarial import adaptive_weight
 from motionkit.models.baselines import temporal_mean
 from motionkit.models.discriminator import PatchDiscriminator, hinge_loss_discriminator, hinge_loss_generator
-from motionkit.models.vqgan import VQGAN, VQGANConfig, adaptive_weight
+from motionkit.models.vqgan import VQGAN, VQGANConfig
 
 TINY = VQGANConfig(
     widths=(8, 8, 16),
@@ -284,6 +285,10 @@ def test_wrong_clips_are_refused_with_their_shape(shape):
         ({"out_channels": 0}, "out_channels"),
         ({"l2_weight": 1.0, "l2_final_weight": 2.0}, "l2_final_weight .* at most l2_weight 1.0, got 2"),
         ({"l2_steps": 0}, "l2_steps must be at least 1, got 0"),
+        ({"adversarial_warmup": -1}, "adversarial_warmup must be 0 or more, got -1"),
+        ({"on_harm": "stop"}, "on_harm must be 'warn' or 'return', got 'stop'"),
+        ({"guard_window": 0}, "guard_window must be at least 1, got 0"),
+        ({"guard_tolerance": 0.0}, "guard_tolerance must be a positive number, got 0"),
         ({"l2_weight": -1.0}, "l2_weight must be 0 or more, got -1"),
         ({"adversarial_cap": float("nan")}, "adversarial_cap must be 0 or more, got nan"),
     ],

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 FORMAT = "motionkit-checkpoint-1"
-BEST = "best.safetensors"
+BEST, GOOD = "best.safetensors", "good.safetensors"
 _NAME = re.compile(r"step_(\d{8,})\.safetensors")
 
 
@@ -46,7 +46,7 @@ def checkpoint_path(folder: Path, step: int) -> Path:
 
 
 def list_checkpoints(folder: str | os.PathLike) -> list[Path]:
-    """The finished checkpoints of a folder, oldest first (``best.safetensors`` is a second name of one of them)."""
+    """The finished checkpoints of a folder, oldest first (``BEST`` and ``GOOD`` are second names)."""
     found = [path for path in Path(folder).glob("step_*.safetensors") if _NAME.fullmatch(path.name)]
     return sorted(found, key=lambda path: int(_NAME.fullmatch(path.name)[1]))
 
@@ -120,17 +120,17 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> Non
     model.load_state_dict(state)
 
 
-def link_best(path: Path) -> Path:
-    """Give ``path`` the second name ``best.safetensors``, atomically; it then survives ``rotate``."""
-    temporary = path.with_name(f".{BEST}.{os.getpid()}.tmp")
+def link_checkpoint(path: Path, name: str) -> Path:
+    """Give ``path`` a second name, ``BEST`` or ``GOOD``, atomically; it then survives ``rotate``."""
+    temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
     try:
         os.link(path, temporary)
     except OSError:  # a file system without hard links
         temporary.write_bytes(path.read_bytes())
-    os.replace(temporary, path.with_name(BEST))
+    os.replace(temporary, path.with_name(name))
     temporary.unlink(missing_ok=True)  # renaming one name of a file onto another of its names does nothing
-    return path.with_name(BEST)
+    return path.with_name(name)
 
 
 def rotate(folder: Path, keep_last: int) -> None:

@@ -28,8 +28,9 @@ LINE_INTERVAL_S = 20.0
 class History:
     """The course of one training run. ``fit`` returns it; ``History.read`` finds it again in a checkpoint folder.
 
-    records: one dict a record: ``step`` (updates done), ``split`` ("train" or "validate"), ``elapsed_s`` (training time
-        so far, across interruptions), and name -> value. Training values are means since the record before.
+    records: one dict a record: ``step`` (updates done), ``split`` ("train", "validate" or "guard"), ``elapsed_s``
+        (training time so far, across interruptions), and name -> value. Training values are means since the record
+        before.
     step: updates done.
     stopped: why it ended: "finished", "max_minutes" or "interrupted".
     resumed_from: the update at which this call took over from a checkpoint; ``None`` if it began at 0.

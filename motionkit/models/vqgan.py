@@ -7,6 +7,7 @@ Differs: F32 decodes to the full size (``Decoder``); the perceptual distance is 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,6 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from motionkit.fitting.guard import Guard
+from motionkit.models.adversarial import Injected, adversarial_losses, adversarial_strength
 from motionkit.models.autoencoder import (
     Batch,
     Decoder,
@@ -22,7 +25,7 @@ from motionkit.models.autoencoder import (
     check_clip_shape,
     input_and_target,
 )
-from motionkit.models.discriminator import PatchDiscriminator, hinge_loss_discriminator, hinge_loss_generator
+from motionkit.models.discriminator import PatchDiscriminator
 from motionkit.models.layers import Pointwise
 from motionkit.models.perceptual import load_features, perceptual_distance
 from motionkit.models.quantizers import EMACodebook, GradientCodebook, Quantized
@@ -53,6 +56,10 @@ class VQGANConfig:
         to step; ``None`` for all.
     discriminator_widths: see ``PatchDiscriminator``.
     adversarial_start: first step with a discriminator; ``None``: never, and none is built.
+    adversarial_warmup, adversarial_ramp: steps in which the discriminator learns alone, and steps after these in which
+        the generator's term grows to its full strength, see ``adversarial_strength``. The published code has neither.
+    on_harm, guard_window, guard_tolerance: what happens if "l1" rises once the generator feels the discriminator:
+        ``"warn"``, or ``"return"`` to the last good checkpoint and go on without, see ``Guard``.
     adversarial_weight, adversarial_cap: scale and upper limit of the adaptive weight, see ``adaptive_weight``.
     adversarial_factor: multiplies both adversarial losses, the generator's and the discriminator's.
 
@@ -82,6 +89,11 @@ class VQGANConfig:
     perceptual_frames: int | None = None
     discriminator_widths: tuple[int, ...] = (64, 128, 256, 512)
     adversarial_start: int | None = 24_000
+    adversarial_warmup: int = 0
+    adversarial_ramp: int = 0
+    on_harm: Literal["warn", "return"] = "warn"
+    guard_window: int = 200
+    guard_tolerance: float = 0.1
     adversarial_weight: float = 0.8
     adversarial_cap: float = 1e4
     adversarial_factor: float = 1.0
@@ -107,6 +119,15 @@ class VQGANConfig:
             )
         if self.l2_steps < 1:
             raise ValueError(f"l2_steps must be at least 1, got {self.l2_steps}")
+        for name in ("adversarial_start", "adversarial_warmup", "adversarial_ramp"):
+            if (getattr(self, name) or 0) < 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if self.on_harm not in ("warn", "return"):
+            raise ValueError(f"on_harm must be 'warn' or 'return', got {self.on_harm!r}")
+        if self.guard_window < 1:
+            raise ValueError(f"guard_window must be at least 1, got {self.guard_window}")
+        if not 0 < self.guard_tolerance < math.inf:
+            raise ValueError(f"guard_tolerance must be a positive number, got {self.guard_tolerance}")
         weights = ("l1_weight", "l2_weight", "perceptual_weight", "codebook_weight", "commitment_weight")
         for name in (*weights, "adversarial_weight", "adversarial_cap", "adversarial_factor"):
             if not getattr(self, name) >= 0:
@@ -132,7 +153,8 @@ PAPER_3D_F32_1024 = replace(PAPER_3D_F8_1024, num_downsamples=5)
 class VQGAN(nn.Module):
     """Clips (B, in_channels, T, H, W) in [0, 1] <-> tokens (B, T/f, H/f, W/f) int64 with f = 2**num_downsamples.
 
-    Trains with ``loss``, ``players`` and ``after_step``; the discriminator is the second player.
+    Trains with ``loss``, ``players`` and ``after_step``; the discriminator is the second player, and ``guard`` watches
+    what it does to the first.
     Raises: ``ValueError`` for clips with other channels, or with T, H or W that is no multiple of f.
     """
 
@@ -149,9 +171,11 @@ class VQGAN(nn.Module):
         self.decoder = Decoder(
             c.code_dim, c.out_channels, c.widths, c.num_downsamples, c.decoder_blocks, c.halving_stem
         )
-        self.discriminator = None
+        self.discriminator = self.guard = None
         if c.adversarial_start is not None:
             self.discriminator = PatchDiscriminator(c.out_channels, c.discriminator_widths)
+            felt_from = c.adversarial_start + c.adversarial_warmup
+            self.guard = Guard("l1", felt_from, c.guard_window, c.guard_tolerance, c.on_harm)
         self.to(memory_format=torch.channels_last_3d)
 
     def players(self) -> dict[str, list[nn.Parameter]]:
@@ -168,6 +192,13 @@ class VQGAN(nn.Module):
         if c.l2_final_weight is None:
             return c.l2_weight
         return c.l2_weight * (c.l2_final_weight / c.l2_weight) ** min(1.0, step / c.l2_steps)
+
+    def adversarial_strength(self, step: int) -> float | None:
+        """Share of the adversarial term at this step, ``None`` where the discriminator rests."""
+        c = self.config
+        if self.guard is None or self.guard.has_returned:
+            return None
+        return adversarial_strength(step, c.adversarial_start, c.adversarial_warmup, c.adversarial_ramp)
 
     @property
     def last_layer(self) -> nn.Parameter:
@@ -197,12 +228,12 @@ class VQGAN(nn.Module):
     def loss(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """The losses of both players, computed before either moves. Source: Eq. 2 to 5.
 
-        ``"loss/generator"`` and, from ``adversarial_start`` on, ``"loss/discriminator"``; before that the key is
-        absent and the discriminator rests. All other keys are detached: ``"loss"`` (the generator's),
-        ``"reconstruction"``, ``"l1"``, ``"quantization"``, ``"perplexity"``; ``"l2"`` and ``"perceptual"`` where they
-        have a weight; and, with the discriminator, ``"adversarial"``, ``"adversarial_weight"``, ``"logit_real"``,
-        ``"logit_fake"``. Without gradients (under ``torch.no_grad``) the adversarial part is left out: its weight is
-        made of gradients.
+        ``"loss/generator"`` and, from ``adversarial_start`` on, ``"loss/discriminator"``; before that, and once
+        ``guard`` has returned, the key is absent and the discriminator rests. All other keys are detached: ``"loss"``
+        (the generator's), ``"reconstruction"``, ``"l1"``, ``"quantization"``, ``"perplexity"``; ``"l2"`` and
+        ``"perceptual"`` where they have a weight; and, with the discriminator, ``"adversarial"``,
+        ``"adversarial_weight"``, ``"logit_real"``, ``"logit_fake"``. Without gradients (under ``torch.no_grad``) the
+        adversarial part is left out: its weight is made of gradients.
 
         The losses on the output are differentiated once, down to the output; the sum is then handed to the decoder.
         The adaptive weight, the generator's loss and the discriminator's loss share these passes.
@@ -216,13 +247,17 @@ class VQGAN(nn.Module):
         parts = self._reconstruction_losses(leaf, target, step)
         total = parts["reconstruction"]
         losses: dict[str, Tensor] = {}
-        start = self.config.adversarial_start
+        strength = self.adversarial_strength(step)
         if output.requires_grad:
             (gradient,) = torch.autograd.grad(total, leaf)
-            if start is not None and step >= start:
-                adversarial, push, losses = self._adversarial_losses(leaf, target, output, gradient)
+            if strength is not None:
+                c, sides = self.config, (output, target, self.last_layer, leaf, gradient)
+                adversarial, push, losses = adversarial_losses(
+                    self.discriminator, *sides, strength=strength, scale=c.adversarial_weight, cap=c.adversarial_cap,
+                    factor=c.adversarial_factor,
+                )  # fmt: skip
                 total, gradient = total + adversarial, gradient + push
-            total = _Injected.apply(output, total.detach(), gradient)
+            total = Injected.apply(output, total.detach(), gradient)
         total = total + quantized.loss
         parts |= {"loss": total, "quantization": quantized.loss, "perplexity": quantized.perplexity}
         return {name: value.detach() for name, value in parts.items()} | {"loss/generator": total} | losses
@@ -248,59 +283,6 @@ class VQGAN(nn.Module):
             parts["perceptual"] = perceptual_distance(network, target[:, :, frames], output[:, :, frames])
             total = total + c.perceptual_weight * parts["perceptual"]
         return parts | {"reconstruction": total}
-
-    def _adversarial_losses(
-        self, leaf: Tensor, target: Tensor, output: Tensor, gradient: Tensor
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """The generator's weighted adversarial loss, its gradient at the output, and the discriminator's loss."""
-        c = self.config
-        fake, real = self.discriminator(leaf), self.discriminator(target)
-        adversarial = hinge_loss_generator(fake)
-        (push,) = torch.autograd.grad(adversarial, leaf, retain_graph=True)
-        weight = adaptive_weight(output, self.last_layer, gradient, push, c.adversarial_weight, c.adversarial_cap)
-        weight = c.adversarial_factor * weight
-        losses = {
-            "loss/discriminator": c.adversarial_factor * hinge_loss_discriminator(real, fake),
-            "adversarial": adversarial.detach(),
-            "adversarial_weight": weight,
-            "logit_real": real.detach().mean(),
-            "logit_fake": fake.detach().mean(),
-        }
-        return weight * adversarial, weight * push, losses
-
-
-def adaptive_weight(
-    output: Float[Tensor, "*clip"],
-    last_layer: Tensor,
-    reconstruction_gradient: Float[Tensor, "*clip"],
-    adversarial_gradient: Float[Tensor, "*clip"],
-    scale: float,
-    cap: float,
-) -> Float[Tensor, ""]:
-    """scale * min(cap, |dL_rec / dw| / (|dL_adv / dw| + 1e-4)), the lambda of Eq. 2: both losses pull equally at w.
-
-    output: a function of ``last_layer`` (w); the gradients are those of the two losses with respect to ``output``.
-    Source: the paper calls lambda a hyperparameter; this rule is that of its published code and of Esser et al. 2021.
-    """
-    pulls = [
-        torch.autograd.grad(output, last_layer, gradient.to(output.dtype), retain_graph=True)[0].float().norm()
-        for gradient in (reconstruction_gradient, adversarial_gradient)
-    ]
-    return scale * (pulls[0] / (pulls[1] + 1e-4)).clamp(max=cap)
-
-
-class _Injected(torch.autograd.Function):
-    """A loss value whose gradient with respect to the output is already known."""
-
-    @staticmethod
-    def forward(ctx, output: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
-        ctx.save_for_backward(gradient.to(output.dtype))
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return grad.to(gradient.dtype) * gradient, None, None
 
 
 def _spread(num_frames: int, wanted: int | None, step: int) -> slice:
