@@ -20,7 +20,8 @@ from motionkit.models.vqgan import VQGAN, VQGANConfig
 
 Config = VQGANConfig | DVAEConfig
 KINDS = ("2D VQ-GAN", "2D dVAE", "3D VQ-GAN", "3D dVAE")
-STEPS = ("adversarial_start", "l2_steps", "temperature_steps")  # fields that count training steps
+# fields that count training steps
+STEPS = ("adversarial_start", "adversarial_warmup", "adversarial_ramp", "l2_steps", "temperature_steps")
 
 # The rows of Table III.
 PUBLISHED: dict[str, Config] = {
@@ -91,7 +92,7 @@ def tokenizer_configs(
             steps = {
                 name: getattr(config, name, None) for name in ("adversarial_start", "l2_steps", "temperature_steps")
             }
-            later = {name: max(1, round(step * longer_3d)) for name, step in steps.items() if step is not None}
+            later = {name: max(min(1, step), round(step * longer_3d)) for name, step in steps.items() if step is not None}
             config = replace(config, in_channels=3, out_channels=3, **later)
         configs[f"{kind} F{2**config.num_downsamples}/{config.num_codes}"] = config
     return configs

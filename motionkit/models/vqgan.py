@@ -218,8 +218,10 @@ class VQGAN(nn.Module):
     @torch.no_grad()
     def reconstruct(self, clips: Float[Tensor, "batch c_in t h w"]) -> Reconstruction:
         """Encodes and decodes the clips."""
-        quantized = self._quantize(clips)
-        return Reconstruction(self._decode(quantized.z_q), quantized.tokens, quantized.loss)
+        latents = self._latents(clips)
+        quantized = self.quantizer(latents)
+        q_error = (latents - quantized.z_q).float().square().mean() / latents.float().square().mean()
+        return Reconstruction(self._decode(quantized.z_q), quantized.tokens, quantized.loss, q_error)
 
     def after_step(self, step: int) -> None:
         """Moves a moving-average codebook; called once after each optimizer step."""
@@ -262,9 +264,12 @@ class VQGAN(nn.Module):
         parts |= {"loss": total, "quantization": quantized.loss, "perplexity": quantized.perplexity}
         return {name: value.detach() for name, value in parts.items()} | {"loss/generator": total} | losses
 
-    def _quantize(self, clips: Tensor) -> Quantized:
+    def _latents(self, clips: Tensor) -> Tensor:
         check_clip_shape(clips, self.config.in_channels, self.config.num_downsamples)
-        return self.quantizer(self.before_quantizer(self.encoder(clips)))
+        return self.before_quantizer(self.encoder(clips))
+
+    def _quantize(self, clips: Tensor) -> Quantized:
+        return self.quantizer(self._latents(clips))
 
     def _decode(self, z_q: Tensor) -> Tensor:
         return self.decoder(self.after_quantizer(z_q))
