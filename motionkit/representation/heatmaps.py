@@ -192,7 +192,7 @@ def limbs_to_heatmaps(
     """
     shape = _picture(size)
     points, strengths, lead = _prepare(keypoints, peaks, 2, sigma_px, shape)
-    pairs = _pairs(limbs, points.shape[1])
+    pairs = limb_pairs(limbs, points.shape[1])
     return _draw(
         points,
         strengths,
@@ -295,7 +295,7 @@ def limbs_to_projections(
     """
     _check_depth(depth)
     points, strengths, lead = _prepare(positions, peaks, 3, sigma_px, (size, size, size))
-    pairs = _pairs(limbs, points.shape[1])
+    pairs = limb_pairs(limbs, points.shape[1])
     return _draw(
         points,
         strengths,
@@ -344,7 +344,7 @@ def limbs_to_volumes(
     """
     shape = (size,) * 3 if isinstance(size, int) else size
     points, strengths, lead = _prepare(positions, peaks, 3, sigma_px, shape)
-    pairs = _pairs(limbs, points.shape[1])
+    pairs = limb_pairs(limbs, points.shape[1])
     volumes = segments(points, strengths, pairs, shape, sigma_px, False)
     return volumes.reshape(*lead, len(pairs), *shape).to(positions.dtype)
 
@@ -443,8 +443,8 @@ def _check_depth(depth: str) -> None:
         raise ValueError(f"depth is {depth!r}; expected 'grid' or 'continuous'")
 
 
-def _pairs(limbs: Limbs, num_joints: int) -> np.ndarray:
-    """Limbs as an (L, 2) array of indices that exist."""
+def limb_pairs(limbs: Limbs, num_joints: int) -> np.ndarray:
+    """Limbs as an (L, 2) array of indices. ``ValueError`` for another shape or a limb that names no joint."""
     pairs = np.asarray(limbs.tolist() if isinstance(limbs, Tensor) else limbs, dtype=np.int64)
     if pairs.size == 0:
         return np.empty((0, 2), dtype=np.int64)
