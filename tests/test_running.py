@@ -248,6 +248,15 @@ def test_progress_passes_lines_through_and_repeats_bars_now_and_then():
     assert "line 2\n      | and 7 more lines in the executed notebook" in out.getvalue()
 
 
+def test_a_cell_that_prints_for_hours_keeps_telling():
+    progress = Progress(out := io.StringIO(), max_lines=3, every_s=0.0)
+    progress.begin(1, 1, "Training")
+    progress.stream("".join(f"step {i}\n" for i in range(10)))
+    progress.end()
+    assert "step 9\n" in out.getvalue()
+    assert "more lines" not in out.getvalue()
+
+
 # ---- commands --------------------------------------------------------------------------------------------------------
 
 

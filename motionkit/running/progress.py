@@ -17,7 +17,7 @@ class Progress:
     def __init__(self, out: TextIOBase | None = None, every_s: float = 15.0, max_lines: int = 40) -> None:
         self.out = sys.stderr if out is None else out
         self.every_s = every_s  # how often a progress bar is repeated where lines cannot be rewritten
-        self.max_lines = max_lines  # of one cell; the executed notebook has them all
+        self.max_lines = max_lines  # of one cell, and then one now and then; the executed notebook has them all
         self.where = "start"
         self._open = False  # the current line has no newline yet
         self._partial = ""  # what was printed since the last end of line, and by which stream
@@ -27,7 +27,8 @@ class Progress:
     def begin(self, number: int, count: int, title: str) -> None:
         self.where = f"cell {number} of {count} ({title})"
         self._started = self._last_bar = time.monotonic()
-        self._num_lines = 0
+        self._num_lines = self._num_hidden = 0
+        self._last_line = time.monotonic()
         self._partial = ""
         self._open = True
         self._write(f"  [{number:>{len(str(count))}}/{count}] {title}")
@@ -35,8 +36,8 @@ class Progress:
     def end(self) -> None:
         took = time.monotonic() - self._started
         self._flush_partial()
-        if (more := self._num_lines - self.max_lines) > 0:
-            self._write(f"      | and {more} more lines in the executed notebook\n")
+        if self._num_hidden:
+            self._write(f"      | and {self._num_hidden} more lines in the executed notebook\n")
         self._write(f"{'' if self._open else '        took'}  {took:.1f} s\n")
         self._open = False
 
@@ -63,14 +64,15 @@ class Progress:
             self._write(f"\r\x1b[2K      | {text[: max(20, terminal_columns() - 10)]}")
         elif time.monotonic() - self._last_bar > self.every_s:
             self._last_bar = time.monotonic()
-            self._num_lines -= 1  # a training that runs for hours keeps telling
             self._line(text)
 
     def _line(self, text: str) -> None:
         if text.strip():
             self._num_lines += 1
-            if self._num_lines > self.max_lines:
+            if self._num_lines > self.max_lines and time.monotonic() - self._last_line < self.every_s:
+                self._num_hidden += 1
                 return
+            self._last_line = time.monotonic()  # so that a training that runs for hours keeps telling
             self._close()
             clear = "\r\x1b[2K" if self.out.isatty() else ""
             self._write(f"{clear}      | {text}\n")
