@@ -52,6 +52,12 @@ def read_bandai_namco(path: str | Path, *, limit: int | None = None) -> list[Mot
     return clips
 
 
+def style_of(clip: MotionClip) -> str:
+    """The style of a clip of this data set (``"elderly"``), which its caption ends with; ``""`` for other clips."""
+    is_ours = clip.name.startswith("bandai_namco/") and clip.captions
+    return clip.captions[0].rpartition(", ")[2] if is_ours else ""
+
+
 def _check(path: Path, arrays: dict[str, np.ndarray]) -> None:
     relative, hips, lengths = (arrays[field] for field in _FIELDS[:3])
     joints = tuple(map(str, np.atleast_1d(arrays["joint_names"])))

@@ -1,0 +1,74 @@
+"""Windows as tokens: drawn and encoded once, and kept in memory. A hundred times smaller, tokens are what later models
+train on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from motionkit.data.windows import Windows
+from motionkit.models.autoencoder import Reconstruction
+from motionkit.representation.heatmap_video import HeatmapVideo
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """A model of heatmap video with tokens, such as ``VQGAN`` or ``DVAE``."""
+
+    def encode(self, clips: Tensor) -> Tensor: ...
+
+    def reconstruct(self, clips: Tensor) -> Reconstruction: ...
+
+
+@dataclass(frozen=True)
+class EncodedWindows:
+    """Tokens of windows, and the keypoints that they stand for: both of the same views.
+
+    tokens: (rows, t, h, w) int64.
+    keypoints: (rows, frames, joints, 2 or 3) in pixels or voxels, as they were drawn, before any rounding.
+    window: (rows,) the window of each row; all windows in one view, then all in the next.
+    error: (rows,) mean absolute error of the window drawn again from its tokens, where that was asked for.
+    """
+
+    tokens: Int[Tensor, "rows *grid"]
+    keypoints: Float[Tensor, "rows frames joints axes"]
+    window: Int[Tensor, "rows"]
+    error: Float[Tensor, "rows"] | None = None
+
+
+@torch.no_grad()
+def encode_windows(
+    tokenizer: Tokenizer,
+    video: HeatmapVideo,
+    windows: Windows,
+    *,
+    seed: int,
+    num_views: int = 1,
+    with_error: bool = False,
+    batch_size: int = 16,
+    device: str | torch.device = "cpu",
+) -> EncodedWindows:
+    """Draw each window ``num_views`` times, in views that ``seed`` decides, and encode it.
+
+    Equally many windows get equal views from equal seeds: what differs between two sets is then motion alone.
+    with_error: also decode, which takes about twice the time.
+    device: where the tokenizer is. All results are on the CPU.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.arange(len(windows)).repeat(num_views)
+    confidence = None if windows.confidence is None else windows.confidence[rows]
+    keypoints, peaks = video.place(windows.positions[rows], generator, confidence)
+    tokens, errors = [], []
+    for part, peak in zip(keypoints.split(batch_size), peaks.split(batch_size), strict=True):
+        drawn = video.draw(part.to(device), peak.to(device))
+        if with_error:
+            result = tokenizer.reconstruct(drawn["input"])
+            tokens.append(result.tokens.cpu())
+            errors.append((result.output.clamp(0, 1) - drawn["target"]).abs().flatten(1).mean(1).cpu())
+        else:
+            tokens.append(tokenizer.encode(drawn["input"]).cpu())
+    return EncodedWindows(torch.cat(tokens), keypoints, rows, torch.cat(errors) if with_error else None)
