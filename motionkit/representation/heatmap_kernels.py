@@ -71,6 +71,16 @@ def _interval(low, high, length):
     return int(first), int(last)
 
 
+@njit(cache=True, nogil=True)
+@no_type_check
+def are_near(points, far):
+    """Whether all coordinates of (N, J, axes) are numbers within +-far."""
+    for point in points.flat:
+        if not abs(point) <= far:  # so is NaN
+            return False
+    return True
+
+
 @njit(cache=True, nogil=True, fastmath=_FAST)
 @no_type_check
 def draw_keypoints(points, peaks, shown, flat, starts, height, width, sigma, radius, merge):
