@@ -422,9 +422,9 @@ def _prepare(
         )
     lead = keypoints.shape[:-2]
     points = keypoints if len(lead) == 1 else keypoints.reshape(math.prod(lead), *keypoints.shape[-2:])
-    if peaks is None and points.dtype == torch.float32 and points.device.type == "cpu" and points.numel() > 0:
-        if (kernels := _kernels()) is not None and kernels.are_near(_array(points), _FAR_PX):
-            return points, _ones(*points.shape[:2]), lead  # a third of the time for a single frame
+    is_plain = peaks is None and points.dtype == torch.float32 and points.device.type == "cpu" and points.numel() > 0
+    if is_plain and (kernels := _kernels()) is not None and kernels.are_near(_array(points), _FAR_PX):
+        return points, _ones(*points.shape[:2]), lead  # a third of the time for a single frame
     if points.dtype in (torch.float16, torch.bfloat16):
         points = points.float()
     strengths = points.detach().isfinite().all(dim=-1).to(points.dtype)
