@@ -75,7 +75,7 @@ def _interval(low, high, length):
 @no_type_check
 def are_near(points, far):
     """Whether all coordinates of (N, J, axes) are numbers within +-far."""
-    for point in points.flat:  # noqa: SIM110: the compiler has no generators
+    for point in points.flat:  # noqa: SIM110 (the compiler knows no generators)
         if not abs(point) <= far:  # so is NaN
             return False
     return True
