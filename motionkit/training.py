@@ -414,7 +414,8 @@ class _Run:
     def _check_explosion(self, row: Row, total: float) -> None:
         factor = self.config.explode_factor
         self.first = total if self.first is None else self.first
-        if factor is not None and len(self.recent) >= 20 and total > self.first:
+        is_guarded = self.guard is not None and self.guard.may_return(row.step)
+        if factor is not None and not is_guarded and len(self.recent) >= 20 and total > self.first:
             usual = statistics.median(self.recent)
             if total > factor * usual:
                 raise self._diverged(row, f"the loss is {total:.6g}, over {factor:g} x its recent median {usual:.6g}")
@@ -579,7 +580,7 @@ class _Run:
         step = checkpoint.header["step"] if checkpoint else None
         if step != good:
             found = "is missing" if step is None else f"is of step {step}"
-            raise ValueError(f"{path}: {found}; the last checkpoint without harm is that of step {good}")
+            raise ValueError(f"{path}: {found}; the last good checkpoint is that of step {good}")
         return checkpoint
 
     def _read_newest(self) -> Checkpoint | None:

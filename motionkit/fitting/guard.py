@@ -20,10 +20,11 @@ class Guard:
 
     ``fit`` watches the guard that a model has as its attribute ``guard``. It records the ratio of the two medians as
     "harm" in a record of split "guard" (1 at the start; the update returned to as "returned_to"). With ``on_harm``
-    "warn" it says when harm begins. With "return" it keeps a checkpoint at the start and after every window without
-    harm as ``good.safetensors``; at the first harm it restores all that is trained, optimizers and averages too, from
-    there, and ``has_returned`` is true from then on: the model must leave out the phase. The updates since are lost,
-    the count of steps and all schedules go on.
+    "warn" it says when harm begins. With "return" it keeps a checkpoint at the start and after every window that is no
+    worse than the level (ratio at most 1) as ``good.safetensors``; at the first harm it restores all that is trained,
+    optimizers and averages too, from there, and ``has_returned`` is true from then on: the model must leave out the
+    phase. The updates since are lost, the count of steps and all schedules go on. As long as it may return, a loss that
+    explodes does not end the run (one that is not finite does).
 
     metric: name of a positive value that ``loss`` returns at every step; of several micro-batches the mean counts.
     start: the first step of the phase; where it is 0 there is no level before, and nothing is judged.
@@ -59,7 +60,7 @@ class Guard:
         self.level: float | None = state.get("level")
         self.harm: float | None = state.get("harm")  # the latest ratio
         self.judged: int | None = state.get("judged")  # updates done when it was found
-        self.good: int | None = state.get("good")  # the latest update without harm
+        self.good: int | None = state.get("good")  # the latest update no worse than the level
         self.has_returned: bool = state.get("has_returned", False)
         self._values: deque[float] = deque(state.get("values", ()), self.window)
         self._step, self._parts = -1, [math.nan]
@@ -94,9 +95,13 @@ class Guard:
         if done == self.start:
             self.level = median
         self.judged, self.harm = done, median / max(self.level, 1e-30)
-        if not self.is_harmful and not self.has_returned:
+        if self.harm <= 1 and not self.has_returned:
             self.good = done
         return self.is_harmful and not was_harmful and not self.has_returned
+
+    def may_return(self, step: int) -> bool:
+        """Whether harm done in this step can still be undone."""
+        return self.on_harm == "return" and step >= self.start > 0 and not self.has_returned
 
     @property
     def is_harmful(self) -> bool:
