@@ -215,6 +215,14 @@ def detector_noise(
     is_seen = missed >= miss_rate
     if valid is not None:
         is_seen = is_seen & valid
-    weight = is_seen.to(noisy.dtype)[..., None]
-    seen_mean = torch.where(weight > 0, noisy, 0.0).sum(-2, keepdim=True) / weight.sum(-2, keepdim=True).clamp_min(1)
-    return torch.where(is_seen[..., None], noisy, seen_mean), torch.where(is_seen, confidence, 0.0)
+    return miss(noisy, is_seen), torch.where(is_seen, confidence, 0.0)
+
+
+def miss(
+    keypoints: Float[Tensor, "*batch joints axes"], is_seen: Bool[Tensor, "*batch joints"]
+) -> Float[Tensor, "*batch joints axes"]:
+    """Place keypoints that are not seen at the mean of the seen ones of their frame (the origin if there is none), so
+    that nothing of the truth is kept."""
+    is_seen = is_seen[..., None]
+    total = torch.where(is_seen, keypoints, 0.0).sum(-2, keepdim=True)
+    return torch.where(is_seen, keypoints, total / is_seen.sum(-2, keepdim=True).clamp_min(1))

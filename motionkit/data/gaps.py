@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
+from torch import Tensor
 
 
 def bridge_gaps(
@@ -36,3 +38,14 @@ def fill_gaps(
     filled = bridge_gaps(positions, observed)
     filled[:, ~ever] = filled[:, ever].mean(axis=1, keepdims=True)
     return filled
+
+
+def fill_missing(keypoints: Float[Tensor, "B T J 2"], confidence: Float[Tensor, "B T J"]) -> Float[Tensor, "B T J 2"]:
+    """Replace keypoints of confidence 0: linear in time between the frames that saw the joint, held at the ends; a
+    joint that no frame saw goes to the mean of the others, a window without any stays as it is. The rest is unchanged:
+    this is the denoiser that trusts the detector."""
+    filled = keypoints.detach().cpu().numpy().copy()
+    for window, seen in zip(filled, (confidence > 0).cpu().numpy(), strict=True):
+        if seen.any():
+            window[:] = fill_gaps(window, seen)
+    return torch.from_numpy(filled).to(keypoints)
