@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "motionkit"
-ORDER = ["data", "representation", "models", "metrics", "results", "plotting", "widgets", "running", "cli", "__main__"]
+ORDER = ["data", "representation", "models", "metrics", "results", "study", "plotting", "widgets", "running", "cli"]
+ORDER += ["__main__"]
 CORE = ("data", "representation", "models", "metrics", "results", "training")
 ABSENT = ["jupyterlab", "IPython", "notebook", "plotly", "matplotlib", "ipywidgets", "anywidget", "numba", "papermill"]
 ABSENT += ["nbformat", "nbclient", "nbconvert", "PIL", "pooch", "tyro", "roma", "beartype", "torchvision"]

@@ -1,9 +1,24 @@
 import pytest
 import torch
 
+from motionkit.data.cameras import dome
+from motionkit.data.catalogue import load_dataset
+from motionkit.data.clip import convert_clip
+from motionkit.data.skeleton import H36M_17
+from motionkit.data.windows import WindowBatches, cut_windows, thin
 from motionkit.metrics.image import l1, psnr, ssim, ssim_foreground, tstd_code
-from motionkit.metrics.reconstruction import SCORES, reconstruction_scores, summarize, tokenizer_scores
+from motionkit.metrics.reconstruction import (
+    KEYPOINT_ERROR,
+    SCORES,
+    KeypointReader,
+    reconstruction_scores,
+    summarize,
+    summarize_all,
+    tokenizer_scores,
+    trivial_scores,
+)
 from motionkit.models.autoencoder import Reconstruction
+from motionkit.representation.heatmap_video import HeatmapVideo
 
 
 def batches(channels: int, sizes=(2, 1)):
@@ -70,15 +85,15 @@ class Halver:
 
     def reconstruct(self, clips):
         size = float(len(clips))
-        return Reconstruction(
-            clips / 2, torch.full((len(clips), 1, 1, 1), len(clips)), torch.tensor(size) if self.has_q_loss else None
-        )
+        q_loss, q_error = (torch.tensor(size), torch.tensor(size / 10)) if self.has_q_loss else (None, None)
+        return Reconstruction(clips / 2, torch.full((len(clips), 1, 1, 1), len(clips)), q_loss, q_error)
 
 
 def test_tokenizer_scores_collect_tokens_and_quantizer_loss():
     scores, tokens = tokenizer_scores(Halver(True), batches(1))
     assert tokens.flatten().tolist() == [2, 2, 1]
     assert scores["Q-Loss"].tolist() == [2, 2, 1]
+    assert scores["Q-Loss normalized"].tolist() == pytest.approx([0.2, 0.2, 0.1])
     expected = reconstruction_scores(lambda video, _: video / 2, batches(1))
     for name in SCORES:
         torch.testing.assert_close(scores[name], expected[name])
@@ -94,3 +109,60 @@ def test_summary_of_blank_and_perfect():
     assert summary["PSNR"] == 100
     assert summary["Perplexity"] == pytest.approx(2)
     assert summary["Codes used"] == 2
+    assert summary["Usage"] == pytest.approx(0.4)
+    assert "Bits per second" not in summary
+
+
+def test_table_of_all_rows():
+    """Two windows of 8 tokens of 16 codes, each of half a second: 8 x 4 bits / 0.5 s. 17 joints at 16 Hz as floats."""
+    views = {"2D": list(batches(1)), "3D": list(batches(3))}
+    scores = {f"{v} {name}": s for v, b in views.items() for name, s in trivial_scores(lambda b=b: b).items()}
+    scores["3D VQ-GAN F8/16"] = reconstruction_scores(lambda video, _: video, views["3D"])
+    tokens, num_codes = {"3D VQ-GAN F8/16": torch.zeros(2, 2, 2, 2, dtype=torch.int64)}, {"3D VQ-GAN F8/16": 16}
+    table = summarize_all(scores, tokens, num_codes, num_joints=17, num_frames=8, fps=16.0)
+    assert list(table) == list(scores)
+    assert list(table)[:4] == ["2D blank", "2D first frame", "2D temporal mean", "2D keypoints"]
+    bits = {row: values["Bits per second"] for row, values in table.items() if "Bits per second" in values}
+    assert bits == {"2D keypoints": 17 * 2 * 32 * 16, "3D keypoints": 17 * 3 * 32 * 16, "3D VQ-GAN F8/16": 64}
+    assert table["2D blank"]["SSIM skill"] == table["3D blank"]["SSIM skill"] == 0
+    assert table["3D keypoints"]["SSIM skill"] == pytest.approx(1)
+    assert table["3D VQ-GAN F8/16"]["Perplexity"] == 1
+
+
+# ---- keypoints read from the output ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dimensions", ["2d", "3d"])
+def test_keypoint_error_of_truth_blank_and_a_shifted_picture(dimensions):
+    clips = [convert_clip(clip, H36M_17) for clip in load_dataset("sample")]
+    windows = thin(cut_windows(clips, length=8, stride=20, fps=20.0), 3)
+    video = HeatmapVideo(H36M_17, dimensions, 64, 0.75, tuple(dome()))
+    drawn = list(WindowBatches(windows, 1, seed=0, transform=video.scored).in_order())
+    reader = KeypointReader(H36M_17.limbs, 0.75)
+    scores = trivial_scores(lambda: drawn, reader)
+    views = [(0, 1)] if dimensions == "2d" else [(2, 1), (0, 2), (0, 1)]
+    still = []
+    for batch in drawn:
+        moved = (batch["keypoints"] - batch["keypoints"].mean(1, keepdim=True))[batch["peaks"] > 0]
+        still.append(torch.stack([moved[:, list(axes)].norm(dim=-1).mean() for axes in views]).mean())
+    torch.testing.assert_close(scores["blank"][KEYPOINT_ERROR], torch.stack(still))  # the mean pose, by hand
+    truth = scores["keypoints"][KEYPOINT_ERROR].mean()
+    assert truth < 0.6 * scores["blank"][KEYPOINT_ERROR].mean()
+    assert truth < scores["first frame"][KEYPOINT_ERROR].mean()
+    shifted = reconstruction_scores(lambda _, target: target.roll(3, dims=-1), drawn, reader)[KEYPOINT_ERROR].mean()
+    # three columns: in the projections these are axes of the room, each picture shows its own
+    assert shifted.item() == pytest.approx(3, abs=2 * truth.item())
+
+
+def test_unobserved_joints_and_skipped_batches_do_not_count():
+    keypoints = torch.rand(1, 4, 3, 2, generator=torch.Generator().manual_seed(0)) * 16 + 8
+    peaks = torch.ones(1, 4, 3)
+    peaks[..., 2] = 0
+    blank = torch.zeros(1, 1, 4, 32, 32)
+    reader = KeypointReader(((0, 1), (1, 2)), 1.0, every=2)
+    expected = (keypoints - keypoints.mean(1, keepdim=True))[:, :, :2].norm(dim=-1).mean()
+    torch.testing.assert_close(reader.errors(blank, keypoints, peaks)[0], expected)
+    batch = {"input": blank, "target": blank, "keypoints": keypoints, "peaks": peaks}
+    scores = reconstruction_scores(lambda _, target: target, [batch] * 3, reader)
+    assert scores[KEYPOINT_ERROR].isnan().tolist() == [False, True, False]
+    assert summarize(scores, scores)[KEYPOINT_ERROR] == pytest.approx(expected.item())

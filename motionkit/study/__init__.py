@@ -1,0 +1,1 @@
+"""What a paper's experiments, run again and together, say about its claims."""
