@@ -20,6 +20,7 @@ from motionkit.plotting import colors
 from motionkit.plotting.charts import loss_curves, token_grid, token_usage
 from motionkit.plotting.heatmaps import composite, heatmap_layers, reconstruction_strip, strip_size
 from motionkit.plotting.motion import limb_sides, play, pose_strip
+from motionkit.plotting.run_curves import run_curves
 
 SMALL = Skeleton("small", ("root", "left", "right", "head"), (-1, 0, 0, 0), ((0, 1), (0, 2), (0, 3)), ((1, 2),))
 
@@ -233,6 +234,36 @@ def test_loss_curves_draw_the_numbers_in_the_order_of_steps():
         loss_curves(axes, history(), ["l2"])
     with pytest.raises(ValueError, match=r"lacks the columns \['split'\]"):
         loss_curves(axes, history().drop(columns="split"))
+
+
+def test_run_curves_set_runs_side_by_side_and_show_where_one_returned():
+    rising = [(s, "train", "l1", float(s)) for s in (4, 0, 2)]
+    returned = [(s, "train", "l1", 2.0 * s) for s in range(5)] + [
+        (3, "guard", "harm", 1.4),
+        (3, "guard", "returned_to", 1),
+    ]
+    frames = {
+        label: pd.DataFrame(rows, columns=["step", "split", "name", "value"])
+        for label, rows in (("never", rising), ("guarded", returned))
+    }
+    axes = Figure().subplots()
+    lines = run_curves(axes, frames, "l1", marks={"starts": 2}, ylabel="L1")
+    np.testing.assert_array_equal(lines[0].get_xydata(), [[0, 0], [2, 2], [4, 4]])
+    assert lines[0].get_color() != lines[1].get_color()
+    shown = {line.get_label(): line for line in axes.lines}
+    np.testing.assert_array_equal(shown["returned to step 1"].get_xydata(), [[3, 6]])
+    assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [2]
+    assert [text.get_text().strip() for text in axes.texts] == ["starts"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("step", "L1")
+    (harm,) = run_curves(Figure().subplots(), {"guarded": frames["guarded"]}, "harm", split="guard")
+    np.testing.assert_array_equal(harm.get_xydata(), [[3, 1.4]])
+    spiky = pd.DataFrame(
+        [(s, "train", "l1", 100.0 if s == 5 else 1.0) for s in range(11)], columns=frames["never"].columns
+    )
+    (smooth,) = run_curves(Figure().subplots(), {"a": spiky}, "l1", smooth=3)
+    assert smooth.get_ydata().max() == 1.0  # a median forgets a lone spike
+    with pytest.raises(ValueError, match="never: its history holds no 'harm' of split 'guard'"):
+        run_curves(Figure().subplots(), frames, "harm", split="guard")
 
 
 def test_token_usage_sorts_shares_and_marks_dead_codes():
