@@ -119,12 +119,14 @@ def token_usage(
 
 
 def token_grid(
-    figure: Figure | SubFigure, tokens: Any, *, num_codes: int | None = None, max_steps: int = 8
+    figure: Figure | SubFigure, tokens: Any, *, num_codes: int | None = None, max_steps: int = 8, order: Any = None
 ) -> list[AxesImage]:
     """The tokens of one window, one small map for each latent time step, read from left to right.
 
     tokens: (t, h, w) indices. Codes are names, not amounts: a color only says which cells share a code; small grids
     carry the numbers too. ``max_steps``: at most so many steps, evenly spread.
+    order: (K,) values in [0, 1] to color the codes by, such as their ``similarity_order``; by default the commonest
+        code of the window is darkest.
     """
     tokens = np.asarray(tokens.detach().cpu() if hasattr(tokens, "detach") else tokens)
     if tokens.ndim != 3 or not np.issubdtype(tokens.dtype, np.integer):
@@ -138,7 +140,7 @@ def token_grid(
     codes, counts = np.unique(tokens, return_counts=True)
     rank = np.empty(len(codes))
     rank[np.argsort(-counts, kind="stable")] = np.linspace(0, 1, len(codes))
-    shades = rank[np.searchsorted(codes, tokens)]
+    shades = rank[np.searchsorted(codes, tokens)] if order is None else np.asarray(order)[tokens]
     images = []
     for axes, step in zip(figure.subplots(1, len(steps), squeeze=False)[0], steps, strict=True):
         images.append(axes.imshow(shades[step], cmap="viridis", vmin=0, vmax=1, interpolation="nearest"))

@@ -56,6 +56,16 @@ def enlarged(picture: UInt8[np.ndarray, "height width rgb"], factor: int) -> UIn
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
+def outlined(
+    picture: UInt8[np.ndarray, "height width rgb"], top: int, left: int, size: int, color: str
+) -> UInt8[np.ndarray, "height width rgb"]:
+    """The picture with a thin square drawn along the inside of an area's edge."""
+    picture, shade = picture.copy(), np.rint(255 * np.asarray(colors.rgb(color))).astype(np.uint8)
+    area = picture[top : top + size, left : left + size]
+    area[:2], area[-2:], area[:, :2], area[:, -2:] = shade, shade, shade, shade
+    return picture
+
+
 def encoded(picture: UInt8[np.ndarray, "height width rgb"]) -> bytes:
     """The picture as PNG, packed for speed."""
     buffer = io.BytesIO()
