@@ -76,6 +76,16 @@ def test_the_generator_feels_nothing_while_the_discriminator_warms_up():
     assert {r["adversarial_weight"] for r in records[2:]} == {0.0}
 
 
+def test_a_factor_of_zero_is_no_adversary_watched_all_the_same():
+    without = build(PLAIN)
+    resting = build(replace(PLAIN, adversarial_start=2, adversarial_factor=0.0, guard_window=2))
+    fit(without, clips, TrainConfig(num_steps=6, **QUIET))
+    records = fit(resting, clips, TrainConfig(num_steps=6, log_every=1, **QUIET)).records
+    assert_equal(generator_state(resting), generator_state(without))
+    assert not any("adversarial" in r for r in records)
+    assert [r["step"] for r in records if r["split"] == "guard"] == [2, 4, 6]
+
+
 def test_a_warmed_up_discriminator_tells_from_the_first_moment_and_a_fresh_one_does_not():
     first = {}
     for warmup in (0, 40):

@@ -61,7 +61,8 @@ class VQGANConfig:
     on_harm, guard_window, guard_tolerance: what happens if "l1" rises once the generator feels the discriminator:
         ``"warn"``, or ``"return"`` to the last good checkpoint and go on without, see ``Guard``.
     adversarial_weight, adversarial_cap: scale and upper limit of the adaptive weight, see ``adaptive_weight``.
-    adversarial_factor: multiplies both adversarial losses, the generator's and the discriminator's.
+    adversarial_factor: multiplies both adversarial losses, the generator's and the discriminator's; at 0 the
+        discriminator is built but rests, and ``guard`` shows how the error goes without it.
 
     Raises: ``ValueError`` naming the field and its value, for an unknown word or a size or count that is too small.
     """
@@ -196,7 +197,7 @@ class VQGAN(nn.Module):
     def adversarial_strength(self, step: int) -> float | None:
         """Share of the adversarial term at this step, ``None`` where the discriminator rests."""
         c = self.config
-        if self.guard is None or self.guard.has_returned:
+        if self.guard is None or self.guard.has_returned or c.adversarial_factor == 0:
             return None
         return adversarial_strength(step, c.adversarial_start, c.adversarial_warmup, c.adversarial_ramp)
 
