@@ -294,6 +294,16 @@ def test_harm_is_told(capfd):
     assert said[0].startswith(f"step {START + WINDOW}: error is ")
 
 
+def test_values_fetched_late_give_the_same_verdicts(tmp_path, monkeypatch):
+    """As on an accelerator, where they are fetched every ``log_every`` steps and before a verdict."""
+    at_once = fit(Toy(), batches, CONFIG, checkpoint_dir=tmp_path / "at_once")
+    monkeypatch.setattr("motionkit.training._Run._is_cheap_to_fetch", False)
+    late = fit(Toy(), batches, replace(CONFIG, log_every=1000), checkpoint_dir=tmp_path / "late")
+    assert of_guard(late)[1].keys() >= {"harm", "returned_to"}
+    for mine, theirs in zip(of_guard(late), of_guard(at_once), strict=True):
+        assert {**mine, "elapsed_s": 0} == {**theirs, "elapsed_s": 0}
+
+
 SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
