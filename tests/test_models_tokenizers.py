@@ -6,6 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from motionkit.data.cameras import dome
+from motionkit.data.skeleton import H36M_17
 from motionkit.models.dvae import DVAE, DVAEConfig
 from motionkit.models.tokenizers import (
     CODE,
@@ -13,11 +15,13 @@ from motionkit.models.tokenizers import (
     PAPER,
     PUBLISHED,
     READINGS,
+    STEPS,
     build_tokenizer,
     tokenizer_configs,
     tokenizer_size,
 )
 from motionkit.models.vqgan import VQGAN, VQGANConfig
+from motionkit.representation.heatmap_video import HeatmapVideo
 from motionkit.results import published
 from motionkit.training import TrainConfig
 
@@ -68,8 +72,10 @@ def test_kinds_differ_in_channels_codes_and_length():
     assert list(configs) == ["2D VQ-GAN F8/512", "2D dVAE F8/2048", "3D VQ-GAN F8/1024", "3D dVAE F8/2048"]
     assert configs["2D VQ-GAN F8/512"] == VQ
     assert configs["2D dVAE F8/2048"] == DV
-    expected = replace(VQ, in_channels=3, out_channels=3, num_codes=1024, adversarial_start=150, l2_steps=135)
-    assert configs["3D VQ-GAN F8/1024"] == expected
+    in_3d = configs["3D VQ-GAN F8/1024"]
+    assert (in_3d.adversarial_start, in_3d.l2_steps, in_3d.adversarial_warmup) == (150, 135, 0)
+    same_steps = {name: getattr(VQ, name) for name in STEPS if hasattr(VQ, name)}
+    assert replace(in_3d, **same_steps) == replace(VQ, in_channels=3, out_channels=3, num_codes=1024)
     assert configs["3D dVAE F8/2048"] == replace(DV, in_channels=3, out_channels=3, temperature_steps=150)
     assert [type(build_tokenizer(config)) for config in configs.values()] == [VQGAN, DVAE] * 2
     without = tokenizer_configs(["3D VQ-GAN"], replace(VQ, adversarial_start=None), DV, CODES, 2.0)
@@ -88,6 +94,11 @@ def test_readings_hold_what_the_paper_and_its_code_say():
     assert (CODE.codebook_weight, CODE.commitment_weight) == (0.25, 1)
     assert (PAPER.window_length(64), CODE.window_length(64)) == (64, 300)
     assert CODE.window_length(16) == 75
+    cameras = tuple(dome()[:1])
     for reading in READINGS.values():
+        video = HeatmapVideo(H36M_17, "2d", 32, 0.75, cameras, **reading.drawing(8))
+        span = torch.rand(1, reading.window_length(8), 17, 3)
+        assert video(span, torch.Generator().manual_seed(0))["target"].shape == (1, 1, 8, 32, 32)
+        assert video.has_random_peaks == (reading is CODE)
         TrainConfig(num_steps=1, optimizer=reading.optimizer, weight_decay=reading.weight_decay)
         VQGANConfig(codebook_weight=reading.codebook_weight, commitment_weight=reading.commitment_weight)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from motionkit.results import COLUMNS, RunRecord, load_record, load_results, result_row, save_results
+from motionkit.results import COLUMNS, RunRecord, load_record, load_results, published, result_row, save_results
 from motionkit.study.claims import CLAIMS, check_claims, claim_texts
 from motionkit.study.kept import (
     EXAMPLES_FILE,
@@ -20,6 +20,7 @@ from motionkit.study.kept import (
     read_sweeps,
     thin_history,
 )
+from motionkit.study.tables import table_one, table_two
 
 
 def record(seed=0, dataset="cmu", profile="laptop", started="2026-01-01T00:00:00+00:00", **parameters):
@@ -234,3 +235,23 @@ def test_a_model_without_adversary_has_a_row_of_its_own(tmp_path):
     assert set(study.results["row"]) == {GAN, GAN + NO_ADVERSARY, "2D blank"}
     assert set(study.examples) == set(study.history["row"]) == {GAN, GAN + NO_ADVERSARY}
     assert load_results(tmp_path)["row"].nunique() == 2  # the files stay as they are
+
+
+# ---- tables of sizes -------------------------------------------------------------------------------------------------
+
+
+def test_table_two_is_what_the_built_models_give():
+    table = table_two()
+    assert list(table.index) == ["F8", "F16", "F32"]
+    assert (table["Compressed Size, built"] == table["Compressed Size, printed"]).all()
+    assert table["Compression Factor"].tolist() == table["Compression Factor, printed"].tolist() == [512, 4096, 32768]
+
+
+def test_table_one_keeps_what_is_printed_and_adds_what_is_not():
+    table = table_one()
+    pd.testing.assert_frame_equal(table[list(published("vqgan", "I"))], published("vqgan", "I"))
+    assert table.loc["Ours", "Tokens of 64 frames"] == "32 to 2,048"  # 2 x 4 x 4 and 8 x 16 x 16
+    # F32 with 512 codes: 32 tokens of 9 bits in 64 / 30 s; 3D F8 with 1024: 2,048 of 10
+    assert table.loc["Ours", "Bits per second"] == "135 to 9,600"
+    assert table.loc["dVAE", "Bits per second"] == "10,560"  # 2,048 tokens of 11 bits
+    assert table.loc["MoMask", "Parameters"] == "–"

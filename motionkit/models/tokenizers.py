@@ -64,6 +64,13 @@ class Reading:
         """Frames to cut for a model that reads ``num_frames``: as many, or a span, 300 for the published 64."""
         return num_frames * 300 // 64 if self.is_sampled else num_frames
 
+    def drawing(self, num_frames: int) -> dict[str, int | bool | None]:
+        """For ``HeatmapVideo``."""
+        return {
+            "sampled_frames": num_frames if self.is_sampled else None,
+            "has_random_peaks": self.random_peaks,
+        }
+
 
 # IV-A: 64-frame windows; IV-D: AdamW; Eq. 4: both weights 1. The code: Adam, the codebook term weighs 0.25 (the
 # commitment term 1), spans of 300 frames, and peaks drawn from a normal distribution.
@@ -89,10 +96,8 @@ def tokenizer_configs(
             raise ValueError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
         config = replace(vqgan if kind.endswith("VQ-GAN") else dvae, num_codes=num_codes[kind])
         if kind.startswith("3D"):
-            steps = {
-                name: getattr(config, name, None) for name in ("adversarial_start", "l2_steps", "temperature_steps")
-            }
-            later = {name: max(min(1, step), round(step * longer_3d)) for name, step in steps.items() if step is not None}
+            steps = {name: step for name in STEPS if (step := getattr(config, name, None)) is not None}
+            later = {name: max(min(1, step), round(step * longer_3d)) for name, step in steps.items()}
             config = replace(config, in_channels=3, out_channels=3, **later)
         configs[f"{kind} F{2**config.num_downsamples}/{config.num_codes}"] = config
     return configs

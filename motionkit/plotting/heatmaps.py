@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PROJECTIONS = ("YZ", "XZ", "XY")  # the channel order of the 3D max-projections: over x, over y, over z
 _TOP_INCH = 0.6  # room for the frames' titles and a title of the whole figure
+_LABEL_INCH = 1.75  # room for the names of rows
 _ROWS = ("ground truth", "reconstruction", "absolute error")
 
 
@@ -49,12 +50,7 @@ def reconstruction_strip(
     """
     target, output, names = _channels(target, output, channel_names)
     num_channels, length = target.shape[:2]
-    if frames is None:
-        frames = np.linspace(0, length - 1, min(num_frames, length)).round().astype(int).tolist()
-    for frame in frames:
-        if not 0 <= frame < length:
-            raise ValueError(f"frame {frame} is outside the {length} frames of the heatmaps")
-    index = list(frames)
+    index, titles = _columns(length, frames, num_frames, fps)
     error = np.abs(target - output)[:, index]
     error_max = max(1e-6, float(error.max())) if error_max is None else error_max
     rows = [(values, row) for c in range(num_channels) for values, row in
@@ -65,14 +61,85 @@ def reconstruction_strip(
         look = {"cmap": colors.ERROR_MAP, "vmax": error_max} if row == 2 else {"cmap": colors.HEATMAP_MAP, "vmax": 1.0}
         look |= {"vmin": 0.0, "interpolation": "nearest"}
         images.append([_bare(ax).imshow(value, **look) for ax, value in zip(line, values, strict=True)])
-    for column, frame in enumerate(index):
-        title = f"frame {frame}" if fps is None else f"{frame / fps:.2f} s"
-        axes[0, column].set_title(title, fontsize=9, color=colors.MUTED)
+    for ax, title in zip(axes[0], titles, strict=True):
+        ax.set_title(title, fontsize=9, color=colors.MUTED)
     for line, (_, row) in enumerate(rows):
         name = f"{names[line // 3]}\n" if names and row == 1 else ("\n" if names else "")
         axes[line, 0].set_ylabel(f"{name}{_ROWS[row]}", fontsize=8.5, color=colors.INK)
     _strip_scales(figure, axes, images)
     return images
+
+
+def grid_size(num_rows: int, num_columns: int, *, cell_inch: float = 1.05) -> tuple[float, float]:
+    """A figure size in inches that suits ``picture_grid`` and ``reconstruction_rows`` (a row for the truth and each
+    output, three times as many for projections)."""
+    return num_columns * cell_inch + _LABEL_INCH + 0.1, num_rows * cell_inch + _TOP_INCH + 0.1
+
+
+def picture_grid(
+    figure: Figure | SubFigure, pictures: Sequence[Sequence[Any]], rows: Sequence[str], columns: Sequence[str]
+) -> list[list[AxesImage]]:
+    """Heatmaps side by side, named by row and column: a picture (H, W) with values in [0, 1] a cell, or ``None`` for an
+    empty one. All share one color scale, from 0 to 1.
+
+    Returns the images row by row, without the empty cells. Raises ``ValueError`` where names and cells do not match.
+    """
+    if len(pictures) != len(rows) or any(len(line) != len(columns) for line in pictures):
+        shape = f"{len(pictures)} rows of {sorted({len(line) for line in pictures})} pictures"
+        raise ValueError(f"{shape} for {len(rows)} x {len(columns)} names")
+    if hasattr(figure, "set_layout_engine"):
+        figure.set_layout_engine("none")
+    width, height = grid_size(len(rows), len(columns))
+    edges = {"left": _LABEL_INCH / width, "right": 1 - 0.1 / width}
+    edges |= {"bottom": 0.1 / height, "top": 1 - _TOP_INCH / height}
+    axes = figure.add_gridspec(len(rows), len(columns), wspace=0.04, hspace=0.04, **edges).subplots(squeeze=False)
+    look = {"cmap": colors.HEATMAP_MAP, "vmin": 0.0, "vmax": 1.0, "interpolation": "nearest"}
+    images = []
+    for line, cells, name in zip(axes, pictures, rows, strict=True):
+        shown = [(_bare(ax), cell) for ax, cell in zip(line, cells, strict=True)]
+        images.append([ax.imshow(_array(cell), **look) for ax, cell in shown if cell is not None])
+        line[0].set_ylabel(name, fontsize=8.5, color=colors.INK, rotation=0, ha="right", va="center")
+    for ax, name in zip(axes[0], columns, strict=True):
+        ax.set_title(name, fontsize=9, color=colors.MUTED)
+    return images
+
+
+def reconstruction_rows(
+    figure: Figure | SubFigure,
+    target: Any,
+    outputs: Mapping[str, Any],
+    *,
+    frames: Sequence[int] | None = None,
+    num_frames: int = 8,
+    fps: float | None = None,
+) -> list[list[AxesImage]]:
+    """The truth and below it what several models made of it, one row a model and one column a frame.
+
+    target, outputs: (T, H, W) or (C, T, H, W), as for ``reconstruction_strip``; the rows of three projections stand in
+    three blocks. The other parameters are those of ``reconstruction_strip``, and so are the errors raised.
+    """
+    stacks, names = {"ground truth": None}, ()
+    for label, output in outputs.items():
+        stacks["ground truth"], stacks[label], names = _channels(target, output, None)
+    if not outputs:
+        raise ValueError("no outputs to show")
+    truth = stacks["ground truth"]
+    index, titles = _columns(len(truth[0]), frames, num_frames, fps)
+    lines = [(channel, label) for channel in range(len(truth)) for label in stacks]
+    labels = [f"{names[channel]}  {label}" if names else label for channel, label in lines]
+    return picture_grid(figure, [list(stacks[label][channel, index]) for channel, label in lines], labels, titles)
+
+
+def _columns(
+    length: int, frames: Sequence[int] | None, num_frames: int, fps: float | None
+) -> tuple[list[int], list[str]]:
+    """The frames to show and their titles."""
+    if frames is None:
+        frames = np.linspace(0, length - 1, min(num_frames, length)).round().astype(int).tolist()
+    for frame in frames:
+        if not 0 <= frame < length:
+            raise ValueError(f"frame {frame} is outside the {length} frames of the heatmaps")
+    return list(frames), [f"frame {frame}" if fps is None else f"{frame / fps:.2f} s" for frame in frames]
 
 
 def _channels(target: Any, output: Any, names: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
