@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from motionkit.models.quantizers import EMACodebook, GradientCodebook, code_statistics, nearest_codes
+from motionkit.models.quantizers import EMACodebook, GradientCodebook, nearest_codes
+from motionkit.models.quantizers.lookup import look_up
 
 KINDS = [GradientCodebook, EMACodebook]
 
@@ -25,13 +26,20 @@ def test_nearest_codes_against_all_distances(rows):
     assert torch.equal(nearest_codes(vectors, codes), slow)
 
 
-def test_statistics_against_a_loop(tolerance):
-    vectors, tokens = latents().movedim(1, -1).reshape(-1, 4), torch.arange(60) % 7 % 5
-    counts, sums = code_statistics(vectors, tokens, 6)
-    for code in range(6):
-        assert counts[code] == (tokens == code).sum()
-        torch.testing.assert_close(sums[code], vectors[tokens == code].sum(0), **tolerance())
-    assert counts[5] == 0
+@pytest.mark.parametrize("rows", [7, 1300])
+def test_lookup_against_a_loop(rows, tolerance):
+    generator = torch.Generator().manual_seed(1)
+    vectors, codebook = torch.randn(rows, 4, generator=generator), torch.randn(20, 4, generator=generator)
+    codebook[7] = 100  # far from all vectors
+    found = look_up(vectors, codebook, with_sums=True)
+    assert torch.equal(found.tokens, nearest_codes(vectors, codebook))
+    assert torch.equal(found.codes, codebook[found.tokens])
+    torch.testing.assert_close(found.error, (vectors - found.codes).square().mean(), **tolerance())
+    for code in range(20):
+        assert found.counts[code] == (found.tokens == code).sum()
+        torch.testing.assert_close(found.sums[code], vectors[found.tokens == code].sum(0), **tolerance())
+    assert found.counts[7] == 0
+    assert look_up(vectors, codebook, with_sums=False).sums is None
 
 
 @pytest.mark.parametrize("kind", KINDS)

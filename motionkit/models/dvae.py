@@ -61,7 +61,8 @@ class DVAEConfig:
                 f"final_temperature must be above 0 and at most temperature {self.temperature}, "
                 f"got {self.final_temperature}"
             )
-        for name in ("in_channels", "out_channels", "encoder_blocks", "decoder_blocks", "code_dim", "temperature_steps"):
+        counts = ("in_channels", "out_channels", "encoder_blocks", "decoder_blocks", "code_dim", "temperature_steps")
+        for name in counts:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.num_codes < 2:

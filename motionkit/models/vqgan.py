@@ -28,7 +28,7 @@ from motionkit.models.autoencoder import (
 from motionkit.models.discriminator import PatchDiscriminator
 from motionkit.models.layers import Pointwise
 from motionkit.models.perceptual import load_features, perceptual_distance
-from motionkit.models.quantizers import EMACodebook, GradientCodebook, Quantized
+from motionkit.models.quantizers import Quantized, QuantizerKind, build_quantizer, check_quantizer
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,13 @@ class VQGANConfig:
     halving_stem: the first convolution does the first of the halvings, the last one the last of the doublings; for
         training on a CPU, not published, see ``Encoder``.
     num_codes, code_dim: size of the codebook, channels of the latents.
-    quantizer: ``"gradient"`` (the paper) or ``"ema"`` (moving averages, unused codes restarted).
-    codebook_weight, commitment_weight: of Eq. 4; the moving-average codebook has no codebook term.
-    ema_decay, restart_below: see ``EMACodebook``.
+    quantizer: ``"gradient"`` (the paper), ``"ema"`` (moving averages, unused codes restarted), ``"residual"``,
+        ``"gumbel"``, ``"fsq"`` or ``"lfq"``: see ``motionkit.models.quantizers``.
+    codebook_weight, commitment_weight: of Eq. 4; only the gradient codebook has a codebook term.
+    ema_decay, restart_below: see ``EMACodebook``; for "ema" and "residual".
+    quantizer_depth: codebooks of "residual", each of ``num_codes``.
+    entropy_weight: of "lfq", see ``LookupFree``.
+    temperature, final_temperature, temperature_steps: of "gumbel", see ``GumbelCodebook``.
     l1_weight, perceptual_weight: beta and alpha of Eq. 3.
     l2_weight: of the mean squared error, which the paper does not have. Most pixels of a heatmap are empty, so a blank
         clip is what absolute error alone asks of a model that cannot tell yet where the limbs are; squared error asks
@@ -76,11 +80,16 @@ class VQGANConfig:
     halving_stem: bool = False
     num_codes: int = 512
     code_dim: int = 256
-    quantizer: Literal["gradient", "ema"] = "gradient"
+    quantizer: QuantizerKind = "gradient"
     codebook_weight: float = 1.0
     commitment_weight: float = 1.0
     ema_decay: float = 0.99
     restart_below: float = 0.03
+    quantizer_depth: int = 4
+    entropy_weight: float = 0.1
+    temperature: float = 1.0
+    final_temperature: float = 0.5
+    temperature_steps: int = 693_147
     l1_weight: float = 1.0
     l2_weight: float = 0.0
     l2_final_weight: float | None = None
@@ -103,23 +112,26 @@ class VQGANConfig:
         most = len(self.widths) + self.halving_stem
         if not 1 <= self.num_downsamples <= most:
             raise ValueError(f"num_downsamples must be 1 to {most}, got {self.num_downsamples}")
-        if self.quantizer not in ("gradient", "ema"):
-            raise ValueError(f"quantizer must be 'gradient' or 'ema', got {self.quantizer!r}")
+        check_quantizer(self.quantizer, self.num_codes)
+        if not 0 < self.final_temperature <= self.temperature:
+            raise ValueError(
+                f"final_temperature must be above 0 and at most temperature {self.temperature}, "
+                f"got {self.final_temperature}"
+            )
         if self.perceptual not in ("efficientnet_lite0", "vgg16", "none"):
             raise ValueError(f"perceptual must be 'efficientnet_lite0', 'vgg16' or 'none', got {self.perceptual!r}")
         if self.perceptual_frames is not None and self.perceptual_frames < 1:
             raise ValueError(f"perceptual_frames must be at least 1 or None, got {self.perceptual_frames}")
-        for name in ("in_channels", "out_channels", "encoder_blocks", "decoder_blocks", "code_dim"):
+        for name in ("in_channels", "out_channels", "encoder_blocks", "decoder_blocks", "code_dim", "quantizer_depth"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.num_codes < 2:
-            raise ValueError(f"num_codes must be at least 2, got {self.num_codes}")
         if self.l2_final_weight is not None and not 0 < self.l2_final_weight <= self.l2_weight:
             raise ValueError(
                 f"l2_final_weight must be above 0 and at most l2_weight {self.l2_weight}, got {self.l2_final_weight}"
             )
-        if self.l2_steps < 1:
-            raise ValueError(f"l2_steps must be at least 1, got {self.l2_steps}")
+        for name in ("l2_steps", "temperature_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("adversarial_start", "adversarial_warmup", "adversarial_ramp"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
@@ -130,7 +142,7 @@ class VQGANConfig:
         if not 0 < self.guard_tolerance < math.inf:
             raise ValueError(f"guard_tolerance must be a positive number, got {self.guard_tolerance}")
         weights = ("l1_weight", "l2_weight", "perceptual_weight", "codebook_weight", "commitment_weight")
-        for name in (*weights, "adversarial_weight", "adversarial_cap", "adversarial_factor"):
+        for name in (*weights, "entropy_weight", "adversarial_weight", "adversarial_cap", "adversarial_factor"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
 
@@ -164,10 +176,13 @@ class VQGAN(nn.Module):
         self.config = c = config
         self.encoder = Encoder(c.in_channels, c.code_dim, c.widths, c.num_downsamples, c.encoder_blocks, c.halving_stem)
         self.before_quantizer = Pointwise(c.code_dim, c.code_dim)
-        if c.quantizer == "ema":
-            self.quantizer = EMACodebook(c.num_codes, c.code_dim, c.commitment_weight, c.ema_decay, c.restart_below)
-        else:
-            self.quantizer = GradientCodebook(c.num_codes, c.code_dim, c.codebook_weight, c.commitment_weight)
+        self.quantizer = build_quantizer(
+            c.quantizer, c.num_codes, c.code_dim, codebook_weight=c.codebook_weight,
+            commitment_weight=c.commitment_weight, ema_decay=c.ema_decay, restart_below=c.restart_below,
+            depth=c.quantizer_depth,
+            entropy_weight=c.entropy_weight, temperature=c.temperature, final_temperature=c.final_temperature,
+            temperature_steps=c.temperature_steps,
+        )  # fmt: skip
         self.after_quantizer = Pointwise(c.code_dim, c.code_dim)
         self.decoder = Decoder(
             c.code_dim, c.out_channels, c.widths, c.num_downsamples, c.decoder_blocks, c.halving_stem
@@ -207,25 +222,27 @@ class VQGAN(nn.Module):
         return self.decoder.last.weight
 
     @torch.no_grad()
-    def encode(self, clips: Float[Tensor, "batch c_in t h w"]) -> Int[Tensor, "batch t2 h2 w2"]:
-        """Tokens of the clips, 0 to num_codes - 1."""
+    def encode(self, clips: Float[Tensor, "batch c_in t h w"]) -> Int[Tensor, "batch t2 h2 w2 *depth"]:
+        """Tokens of the clips, 0 to num_codes - 1; those of a residual quantizer have a last axis over its depth."""
         return self._quantize(clips).tokens
 
     @torch.no_grad()
-    def decode(self, tokens: Int[Tensor, "batch t2 h2 w2"]) -> Float[Tensor, "batch c_out t h w"]:
+    def decode(self, tokens: Int[Tensor, "batch t2 h2 w2 *depth"]) -> Float[Tensor, "batch c_out t h w"]:
         """The clips that tokens stand for; values are not clamped to [0, 1]."""
-        return self._decode(self.quantizer.codebook[tokens].movedim(-1, 1))
+        return self._decode(self.quantizer.codes(tokens).movedim(-1, 1))
 
     @torch.no_grad()
     def reconstruct(self, clips: Float[Tensor, "batch c_in t h w"]) -> Reconstruction:
         """Encodes and decodes the clips."""
         latents = self._latents(clips)
         quantized = self.quantizer(latents)
-        q_error = (latents - quantized.z_q).float().square().mean() / latents.float().square().mean()
+        q_error = None
+        if self.quantizer.is_nearest:
+            q_error = (latents - quantized.z_q).float().square().mean() / latents.float().square().mean()
         return Reconstruction(self._decode(quantized.z_q), quantized.tokens, quantized.loss, q_error)
 
     def after_step(self, step: int) -> None:
-        """Moves a moving-average codebook; called once after each optimizer step."""
+        """Moves moving-average codebooks and temperatures; called once after each optimizer step."""
         self.quantizer.update()
 
     def loss(self, batch: Batch, step: int) -> dict[str, Tensor]:
@@ -233,10 +250,10 @@ class VQGAN(nn.Module):
 
         ``"loss/generator"`` and, from ``adversarial_start`` on, ``"loss/discriminator"``; before that, and once
         ``guard`` has returned, the key is absent and the discriminator rests. All other keys are detached: ``"loss"``
-        (the generator's), ``"reconstruction"``, ``"l1"``, ``"quantization"``, ``"perplexity"``; ``"l2"`` and
-        ``"perceptual"`` where they have a weight; and, with the discriminator, ``"adversarial"``,
-        ``"adversarial_weight"``, ``"logit_real"``, ``"logit_fake"``. Without gradients (under ``torch.no_grad``) the
-        adversarial part is left out: its weight is made of gradients.
+        (the generator's), ``"reconstruction"``, ``"l1"``, ``"quantization"``, ``"perplexity"`` and what else the
+        quantizer tells (``Quantized.extra``); ``"l2"`` and ``"perceptual"`` where they have a weight; and, with the
+        discriminator, ``"adversarial"``, ``"adversarial_weight"``, ``"logit_real"``, ``"logit_fake"``. Without
+        gradients (under ``torch.no_grad``) the adversarial part is left out: its weight is made of gradients.
 
         The losses on the output are differentiated once, down to the output; the sum is then handed to the decoder.
         The adaptive weight, the generator's loss and the discriminator's loss share these passes.
@@ -262,7 +279,7 @@ class VQGAN(nn.Module):
                 total, gradient = total + adversarial, gradient + push
             total = Injected.apply(output, total.detach(), gradient)
         total = total + quantized.loss
-        parts |= {"loss": total, "quantization": quantized.loss, "perplexity": quantized.perplexity}
+        parts |= {"loss": total, "quantization": quantized.loss, "perplexity": quantized.perplexity} | quantized.extra
         return {name: value.detach() for name, value in parts.items()} | {"loss/generator": total} | losses
 
     def _latents(self, clips: Tensor) -> Tensor:
