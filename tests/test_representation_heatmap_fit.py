@@ -88,6 +88,15 @@ def test_moving_the_picture_moves_the_keypoints():
     torch.testing.assert_close(moved - shift, found, rtol=0, atol=0.02)
 
 
+def test_pictures_need_not_be_square_nor_keypoints_float32():
+    truth = moving(4).double()
+    start = truth + noise(truth, 1.0)
+    wide = limbs_to_heatmaps(truth, LIMBS, (SIZE, SIZE + 24), SIGMA, merge=True, video=True)
+    found = fit_keypoints(wide, start, LIMBS, SIGMA)
+    assert found.dtype == torch.float64
+    assert error(found, truth) < 0.5 * error(start, truth)
+
+
 def test_arguments_are_left_alone_and_no_gradient_is_recorded():
     truth = moving(3)
     pictures, start = draw(truth), (truth + 1).requires_grad_()
