@@ -105,8 +105,10 @@ class Encoder(nn.Module):
         self.last = Conv3d(channels, latent_dim)
 
     def forward(self, x: Float[Tensor, "batch c_in t h w"]) -> Float[Tensor, "batch latent t2 h2 w2"]:
-        # with one input channel both memory layouts look alike and the convolution picks the slow one
-        x = self.first(x).contiguous(memory_format=torch.channels_last_3d)
+        # The convolution would convert the clip itself, once forward and once more backward. With one input channel
+        # both memory layouts look alike and it picks the slow one: what it returns is converted too.
+        x = self.first(x.contiguous(memory_format=torch.channels_last_3d))
+        x = x.contiguous(memory_format=torch.channels_last_3d)
         return self.last(F.silu(self.norm(self.layers(x))))
 
 
