@@ -19,7 +19,7 @@ import pytest
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(280)]
 
-# A new notebook joins by one line: its name, and the slider of its explorer that is moved.
+# A new notebook joins by one line: its name, and the slider of its explorers that is moved.
 NOTEBOOKS = [
     ("00_start_here", "frame"),
     ("01_heatmap_vqgan", "frame"),
@@ -162,25 +162,70 @@ def run_all(page) -> None:
     pytest.fail("the kernel did not start")
 
 
-def move_slider(page, name: str, screenshot: Path) -> None:
-    """The named slider one step by keyboard: the figure changes, and comes back with the slider."""
-    slider = page.locator(".widget-slider", has=page.get_by_text(name, exact=True)).last
+PIXELS = """img => { const c = document.createElement('canvas'); c.width = img.naturalWidth;
+    c.height = img.naturalHeight; c.getContext('2d').drawImage(img, 0, 0); return c.toDataURL() }"""
+
+
+def wait_until(page, condition, what: str) -> None:
+    """Until a function without arguments is true; ten seconds at most."""
+    for _ in range(100):
+        if condition():
+            return
+        page.wait_for_timeout(100)
+    pytest.fail(what)
+
+
+def move_sliders(page, name: str, screenshot: Path) -> None:
+    """Each slider of this name one step by keyboard: the figure after it changes, and comes back with the slider."""
+    sliders = page.locator(".widget-slider", has=page.get_by_text(name, exact=True)).all()
+    assert sliders
+    for slider in sliders:
+        move_slider(page, slider, name)
+        page.screenshot(path=screenshot)
+
+
+def move_slider(page, slider, name: str) -> None:
     handle, readout = slider.locator(".noUi-handle"), slider.locator(".widget-readout")
     handle.scroll_into_view_if_needed()
-    figure = page.locator("img.widget-image").first
-    pixels = "img => { const c = document.createElement('canvas'); c.width = img.naturalWidth; " \
-        "c.height = img.naturalHeight; c.getContext('2d').drawImage(img, 0, 0); return c.toDataURL() }"  # fmt: skip
-    before, number = figure.evaluate(pixels), int(readout.inner_text())
+    figure = slider.locator("xpath=following::img[contains(@class, 'widget-image')]").first
+    before, number = figure.evaluate(PIXELS), int(readout.inner_text())
     handle.focus()
-    for key, expected in (("ArrowRight", number + 1), ("ArrowLeft", number)):
-        page.keyboard.press(key)
-        for _ in range(100):
-            if (figure.evaluate(pixels) == before) == (expected == number) and int(readout.inner_text()) == expected:
-                break
-            page.wait_for_timeout(100)
-        else:
-            pytest.fail(f"{key} on slider {name!r}: readout {readout.inner_text()}, or the figure is not as it should")
-        page.screenshot(path=screenshot)
+    page.keyboard.press("ArrowRight")
+    complaint = f"the figure does not follow slider {name!r}"
+    wait_until(page, lambda: int(readout.inner_text()) == number + 1 and figure.evaluate(PIXELS) != before, complaint)
+    page.keyboard.press("ArrowLeft")
+    complaint = f"the figure does not come back with slider {name!r}"
+    wait_until(page, lambda: int(readout.inner_text()) == number and figure.evaluate(PIXELS) == before, complaint)
+
+
+def replace_token(page, screenshot: Path) -> None:
+    """A token is chosen by arrow key and by mouse, replaced by a nearest code, and put back: the picture follows."""
+    grid = page.locator(".motionkit-tokens")
+    if not grid.count():
+        return
+    figure = grid.locator("xpath=preceding::img[contains(@class, 'widget-image')]").last
+    chosen = grid.locator("button.chosen")
+    grid.scroll_into_view_if_needed()
+    titles, pictures = [chosen.get_attribute("title")], [figure.evaluate(PIXELS)]
+
+    def follows() -> bool:
+        return chosen.get_attribute("title") not in titles and figure.evaluate(PIXELS) not in pictures
+
+    for choose in (lambda: page.keyboard.press("ArrowLeft"), grid.locator("button").nth(5).click):
+        chosen.focus()
+        choose()
+        wait_until(page, follows, f"the picture does not follow from {titles[-1]} to {chosen.get_attribute('title')}")
+        titles.append(chosen.get_attribute("title"))
+        pictures.append(figure.evaluate(PIXELS))
+    page.locator(".motionkit-thumbnails").last.locator("button").first.click()
+    wait_until(page, follows, "the picture does not change with the token")
+    assert chosen.get_attribute("title").endswith(", replaced")
+    assert page.get_by_text("with your tokens").is_visible()
+    figure.evaluate("img => img.scrollIntoView()")
+    page.screenshot(path=screenshot)
+    page.get_by_role("button", name="undo").click()
+    wait_until(page, lambda: figure.evaluate(PIXELS) == pictures[-1], "undo does not bring the picture back")
+    assert chosen.get_attribute("title") == titles[-1]
 
 
 @pytest.mark.parametrize(("notebook", "slider"), NOTEBOOKS)
@@ -203,7 +248,8 @@ def test_a_notebook_runs_in_jupyterlab_and_its_explorer_obeys_the_keyboard(
     told = page.locator(".jp-Dialog, .Toastify__toast").all_inner_texts()
     assert [text for text in told if "still initializing" not in text] == []  # no news, no questions
     assert page.evaluate(NUM_RAN) == num_cells
-    move_slider(page, slider, artifacts / f"lab_{notebook}.png")
+    move_sliders(page, slider, artifacts / f"lab_{notebook}.png")
+    replace_token(page, artifacts / f"lab_{notebook}_tokens.png")
     assert path.read_bytes() == stored  # nothing is saved unasked
     assert not [url for url in page.asked if re.search("/lab/api/(news|update|extensions)", url)]
     assert {path.name for path in (server.settings / "config").rglob("*")} <= {"migrated"}
@@ -221,7 +267,8 @@ def test_a_notebook_is_a_dashboard_without_code(serve, open_page, artifacts, not
         page.screenshot(path=artifacts / f"dashboard_{notebook}_start.png")
     assert page.locator(ERRORS).all_inner_texts() == []
     assert not page.get_by_text("import torch").count()
-    move_slider(page, slider, artifacts / f"dashboard_{notebook}.png")
+    move_sliders(page, slider, artifacts / f"dashboard_{notebook}.png")
+    replace_token(page, artifacts / f"dashboard_{notebook}_tokens.png")
     kernels = psutil.Process(server.process.pid).children()
     assert len(kernels) == 1
     assert psutil.wait_procs(kernels, timeout=8)[1] == kernels  # while the page is open, the kernel stays

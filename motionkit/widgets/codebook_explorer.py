@@ -55,11 +55,11 @@ def explore_codebook(
 
     windows: what to look at, a dozen for a start (``thin``): each model encodes all of them once.
     video: how windows are drawn for the models; its cameras are drawn with ``seed``.
-    models: by name, in evaluation mode; the pretrained ones by default. Any with ``reconstruct``, ``decode``, one token
-        a cell, and ``num_codes`` and ``num_downsamples`` in its ``config``.
+    models: ``VQGAN`` or ``DVAE`` by name, in evaluation mode; the pretrained ones by default. Of a residual quantizer
+        the coarsest tokens are shown and replaced, the finer ones stay.
     folder: where pictures and motions are saved.
 
-    Raises ``ValueError`` without windows or models, or for a model with several tokens a cell.
+    Raises ``ValueError`` without windows or models.
     """
     if models is None:
         models = {name: load_pretrained(name) for name in PRETRAINED}
@@ -133,7 +133,9 @@ class CodebookExplorer(widgets.VBox):
             self._pictures,
             self.message,
             widgets.HBox([self.tokens, self.usage], layout=wrap),
-            widgets.HBox([self.mean, self.about], layout={"grid_gap": "8px", "align_items": "center"}),
+            widgets.HBox(
+                [self.mean, self.about], layout={"grid_gap": "8px", "align_items": "center", "margin": "8px 0 0"}
+            ),
             _heading("Where it occurs", "what was drawn there; click to go"),
             self.places,
             _heading("The nearest codes", "what is drawn where they occur, on average; click to put one here"),
@@ -205,7 +207,8 @@ class CodebookExplorer(widgets.VBox):
         if not self.edits.cells:
             return None
         if self._decoded is None or self._decoded[0] is not self.edits.tokens:
-            self._decoded = self.edits.tokens, self.study.decode(self.edits.tokens)
+            finer = self.study.see(self.window.value).finer
+            self._decoded = self.edits.tokens, self.study.decode(self.edits.tokens, finer)
         return self._decoded[1]
 
     def replace(self, code: int) -> None:

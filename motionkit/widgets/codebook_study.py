@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -23,7 +22,7 @@ Cell = tuple[int, int, int]  # latent step, row, column
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """A model with one token a cell, such as ``VQGAN`` and ``DVAE``."""
+    """A model of heatmap video with tokens, such as ``VQGAN`` and ``DVAE``."""
 
     def reconstruct(self, clips: Tensor) -> Reconstruction: ...
 
@@ -58,18 +57,17 @@ class SeenWindows:
 
 @dataclass(frozen=True)
 class Seen:
-    """One window before and after a model: (C, T, H, W) arrays, and tokens (t, h, w)."""
+    """One window before and after a model: (C, T, H, W) arrays, and tokens (t, h, w). Of a residual quantizer these are
+    the coarsest ones; ``finer`` (t, h, w, depth - 1) are the others."""
 
     target: Float[np.ndarray, "c frames h w"]
     output: Float[np.ndarray, "c frames h w"]
     tokens: Int[Tensor, "steps rows columns"]
+    finer: Int[Tensor, "steps rows columns more"] | None = None
 
 
 class ModelStudy:
-    """What one model makes of the windows; everything is computed once, when it is first asked for.
-
-    Raises: ``ValueError`` for a model whose cells hold several tokens each.
-    """
+    """What one model makes of the windows; everything is computed once, when it is first asked for."""
 
     def __init__(self, model: Tokenizer, windows: SeenWindows) -> None:
         self.model, self.windows = model, windows
@@ -85,17 +83,20 @@ class ModelStudy:
         if window not in self._seen:
             drawn = self.windows.draw(window)
             result = self.model.reconstruct(drawn["input"].to(self._device))
-            if result.tokens.ndim != 4:
-                raise ValueError(
-                    f"tokens have shape {tuple(result.tokens.shape)}; only one token a cell, (B, t, h, w), can be shown"
-                )
             target, output = drawn["target"][0].numpy(), result.output[0].float().cpu().numpy()
-            self._seen[window] = Seen(target, output, result.tokens[0].cpu())
+            tokens, finer = result.tokens[0].cpu(), None
+            if tokens.ndim == 4:
+                tokens, finer = tokens[..., 0], tokens[..., 1:]
+            self._seen[window] = Seen(target, output, tokens, finer)
         return self._seen[window]
 
     @torch.no_grad()
-    def decode(self, tokens: Int[Tensor, "steps rows columns"]) -> Float[np.ndarray, "c frames h w"]:
-        """The clip that tokens stand for."""
+    def decode(
+        self, tokens: Int[Tensor, "steps rows columns"], finer: Int[Tensor, "steps rows columns more"] | None = None
+    ) -> Float[np.ndarray, "c frames h w"]:
+        """The clip that tokens stand for, with the finer ones of a residual quantizer."""
+        if finer is not None:
+            tokens = torch.cat([tokens[..., None], finer], dim=-1)
         return self.model.decode(tokens[None].to(self._device))[0].float().cpu().numpy()
 
     @cached_property
@@ -109,9 +110,15 @@ class ModelStudy:
         return usage(self.tokens, self.num_codes)
 
     @cached_property
+    @torch.no_grad()
     def vectors(self) -> Float[Tensor, "codes dim"]:
-        """The codes themselves."""
-        return code_vectors(self.model).detach().float().cpu()
+        """The codes themselves; of a residual quantizer the coarsest ones."""
+        numbers = torch.arange(self.num_codes, device=self._device)
+        if not hasattr(self.model, "quantizer"):
+            return self.model.codebook(numbers).float().cpu()  # the dVAE's embedding
+        if self.see(0).finer is not None:
+            numbers = numbers[:, None]
+        return self.model.quantizer.codes(numbers).float().cpu()
 
     @cached_property
     def order(self) -> Float[Tensor, "codes"]:
@@ -177,15 +184,6 @@ class EditedTokens:
     def reset(self) -> None:
         """Take back all of them."""
         self.tokens, self._before = self.original.clone(), []
-
-
-def code_vectors(model: Tokenizer) -> Float[Tensor, "codes dim"]:
-    """What each token of a model stands for."""
-    if hasattr(model, "quantizer"):
-        quantizer = model.quantizer
-        codes: Callable[[Tensor], Tensor] = getattr(quantizer, "codes", None) or quantizer.codebook.__getitem__
-        return codes(torch.arange(model.config.num_codes, device=next(model.parameters()).device))
-    return model.codebook.weight
 
 
 def drawn(channels: Float[np.ndarray, "c *frame"]) -> Float[np.ndarray, "shown *frame"]:
