@@ -82,6 +82,12 @@ def test_kinds_differ_in_channels_codes_and_length():
     assert without["3D VQ-GAN F8/1024"].adversarial_start is None
 
 
+def test_a_seed_decides_the_initial_weights_alone():
+    first, _, again = (build_tokenizer(DV, seed).state_dict() for seed in (3, 4, 3))
+    assert all(torch.equal(first[key], value) for key, value in again.items())
+    assert not torch.equal(build_tokenizer(DV, 4).codebook.weight, first["codebook.weight"])
+
+
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match="kind is '2D VQVAE'; expected one of 2D VQ-GAN, 2D dVAE"):
         tokenizer_configs(["2D VQVAE"], VQ, DV, CODES)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from motionkit.models.dvae import DVAEConfig
 from motionkit.results import COLUMNS, RunRecord, load_record, load_results, published, result_row, save_results
 from motionkit.study.claims import CLAIMS, check_claims, claim_texts
 from motionkit.study.kept import (
@@ -18,9 +19,10 @@ from motionkit.study.kept import (
     keep_sweep,
     load_examples,
     read_sweeps,
+    result_rows,
     thin_history,
 )
-from motionkit.study.tables import table_one, table_two
+from motionkit.study.tables import table_of_sizes, table_one, table_two
 
 
 def record(seed=0, dataset="cmu", profile="laptop", started="2026-01-01T00:00:00+00:00", **parameters):
@@ -255,3 +257,20 @@ def test_table_one_keeps_what_is_printed_and_adds_what_is_not():
     assert table.loc["Ours", "Bits per second"] == "135 to 9,600"
     assert table.loc["dVAE", "Bits per second"] == "10,560"  # 2,048 tokens of 11 bits
     assert table.loc["MoMask", "Parameters"] == "–"
+
+
+def test_sizes_of_models_of_ones_own():
+    small = {"widths": (8, 8, 8), "code_dim": 4, "encoder_blocks": 1, "decoder_blocks": 1}
+    table = table_of_sizes({"2D dVAE F8/16": DVAEConfig(5, 1, num_codes=16, **small)}, (8, 16, 24))
+    assert table.loc["2D dVAE F8/16"].drop("parameters").to_dict() == {
+        "discriminator": 0, "clip": "8 x 16 x 24", "tokens": "1 x 2 x 3", "compression factor": 512,
+    }  # fmt: skip
+
+
+def test_rows_of_several_tables():
+    rows = result_rows(
+        record(), {"III": {GAN: {"SSIM": 0.5, "PSNR": 20.0}}, "II": {"F8": {"Compression Factor": 512.0}}}
+    )
+    assert [(row["table"], row["row"], row["column"], row["value"]) for row in rows] == [
+        ("III", GAN, "SSIM", 0.5), ("III", GAN, "PSNR", 20.0), ("II", "F8", "Compression Factor", 512.0),
+    ]  # fmt: skip

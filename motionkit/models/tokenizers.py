@@ -103,8 +103,11 @@ def tokenizer_configs(
     return configs
 
 
-def build_tokenizer(config: Config) -> VQGAN | DVAE:
-    """The model of a configuration."""
+def build_tokenizer(config: Config, seed: int | None = None) -> VQGAN | DVAE:
+    """The model of a configuration. seed: of its initial weights, which then depend on nothing else; it sets torch's
+    global generator."""
+    if seed is not None:
+        torch.manual_seed(seed)
     return VQGAN(config) if isinstance(config, VQGANConfig) else DVAE(config)
 
 

@@ -18,7 +18,17 @@ import numpy as np
 import pandas as pd
 
 from motionkit.data.atomic import written_whole
-from motionkit.results import COLUMNS, RECORD_FILE, RUN_COLUMNS, load_record, load_results, save_results
+from motionkit.fitting.history import History
+from motionkit.results import (
+    COLUMNS,
+    RECORD_FILE,
+    RUN_COLUMNS,
+    RunRecord,
+    load_record,
+    load_results,
+    result_row,
+    save_results,
+)
 
 EXAMPLES_FILE, HISTORY_FILE = "examples.npz", "history.parquet"
 HISTORY_COLUMNS = ("row", "step", "split", "name", "value")
@@ -46,6 +56,24 @@ class Study:
     results: pd.DataFrame
     examples: Mapping[str, Example]
     history: pd.DataFrame
+
+
+def result_rows(record: RunRecord, tables: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[dict]:
+    """Lines of a results table, for ``save_results``: table -> row -> column -> number."""
+    return [
+        result_row(record, table, row, column, value)
+        for table, rows in tables.items()
+        for row, cells in rows.items()
+        for column, value in cells.items()
+    ]
+
+
+def keep_run(
+    folder: str | Path, examples: Mapping[str, tuple[Any, Any]], histories: Mapping[str, History], fps: float
+) -> None:
+    """``keep_examples``, and ``keep_history`` of what ``fit`` returned by row."""
+    keep_examples(folder, examples, fps)
+    keep_history(folder, {row: history.frame() for row, history in histories.items()})
 
 
 def keep_examples(folder: str | Path, examples: Mapping[str, tuple[Any, Any]], fps: float) -> Path:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from motionkit.metrics.tokens import bits_per_second
-from motionkit.models.tokenizers import PUBLISHED, TokenizerSize, tokenizer_size
+from motionkit.models.tokenizers import PUBLISHED, Config, tokenizer_size
 from motionkit.results import published
 
 PANOPTIC_FPS = 30.0  # of the published windows; their cameras take 29.97
@@ -52,20 +54,19 @@ def table_two() -> pd.DataFrame:
     return pd.DataFrame(lines).T
 
 
-def table_of_sizes(sizes: dict[str, TokenizerSize]) -> pd.DataFrame:
-    """Models of one's own: parameters, tokens and compression by row."""
-    return pd.DataFrame(
-        {
-            row: {
-                "parameters": size.parameters,
-                "discriminator": size.discriminator,
-                "clip": _product(size.clip),
-                "tokens": _product(size.grid),
-                "compression factor": round(size.compression_factor),
-            }
-            for row, size in sizes.items()
+def table_of_sizes(configs: Mapping[str, Config], clip: tuple[int, int, int]) -> pd.DataFrame:
+    """Models of one's own for clips of (frames, height, width): parameters, tokens and compression by row."""
+    lines = {}
+    for row, config in configs.items():
+        size = tokenizer_size(config, clip)
+        lines[row] = {
+            "parameters": size.parameters,
+            "discriminator": size.discriminator,
+            "clip": _product(size.clip),
+            "tokens": _product(size.grid),
+            "compression factor": round(size.compression_factor),
         }
-    ).T
+    return pd.DataFrame(lines).T
 
 
 def _product(sizes: tuple[int, int, int]) -> str:
