@@ -41,8 +41,8 @@ def fit_keypoints(
 ) -> Float[Tensor, "B T J 2"]:
     """Move the keypoints ``start`` until their drawing matches ``pictures``, by least squares; pixels.
 
-    pictures: limbs drawn with ``sigma_px`` and merged, or a model's reconstruction of that; clipped to [0, 1]. A frame
-        may be dimmer throughout: its brightness is fitted too.
+    pictures: limbs drawn with ``sigma_px`` and merged, or a model's reconstruction of that; clipped to [0, 1]. Limbs
+        may be dim: the brightness of each is fitted too. One that is missing tends to shrink onto its neighbor.
     start: where the search begins; finite. It also decides what the picture leaves open: which of two crossing limbs is
         the left one, and where along a straight chain a joint lies.
     steps: Gauss-Newton steps at each of the four `WIDTHS`.
@@ -155,7 +155,7 @@ def _normal_equations(
     sigma: float,
     pixel_area: float,
 ) -> tuple[Float[Tensor, "N F F"], Float[Tensor, "N F"], Float[Tensor, "N"]]:
-    """Matrix and gradient of the squared error in the F = 2 J coordinates, and each frame's brightness."""
+    """Matrix and gradient of the squared error in the F = 2 J coordinates, and each frame's mean brightness."""
     per_frame = pixels.shape[1] * len(pairs)
     chunk = max(1, (_FLOATS_PER_CHUNK if found.device.type == "cpu" else 64 * _FLOATS_PER_CHUNK) // per_frame)
     parts = [
@@ -171,8 +171,8 @@ def _normal_equations_of_chunk(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A pixel belongs to its nearest limb. Its value a exp(-d^2 / (2 sigma^2)), with d the vector from the limb's
     nearest point, at share u of the way between the ends, changes with the first end by value / sigma^2 (1 - u) d and
-    with the second by value / sigma^2 u d: moving the nearest point along the limb changes nothing. The brightness a is
-    that of least squares."""
+    with the second by value / sigma^2 u d: moving the nearest point along the limb changes nothing. The brightness a
+    of each limb is that of least squares."""
     count, joints = found.shape[:2]
     first = found[:, pairs[:, 0]]
     along = found[:, pairs[:, 1]] - first
@@ -187,22 +187,25 @@ def _normal_equations_of_chunk(
     of_limb = limb[..., None].expand(-1, -1, 2)
     offset = pixels - first.gather(1, of_limb) - share * along.gather(1, of_limb)
     drawn = torch.exp(squared / (-2 * sigma**2))
-    brightness = ((drawn * values).sum(1) / drawn.square().sum(1).clamp_min(1e-9)).clamp(0, 1)
-    drawn = brightness[:, None] * drawn
+    rows = (limb + len(pairs) * torch.arange(count, device=limb.device)[:, None]).flatten()
+    shown, full = torch.zeros(2, count * len(pairs), device=rows.device).index_add_(
+        1, rows, torch.stack([drawn * values, drawn.square()]).flatten(1)
+    )
+    brightness = (shown / full.clamp_min(1e-9)).clamp(0, 1)
+    drawn = brightness[rows].view_as(drawn) * drawn
     slope = (drawn / sigma**2)[..., None] * offset
     jacobian = torch.cat([(1 - share) * slope, share * slope], -1)  # (N, P, 4): x, y of both ends
     products = jacobian[..., None] * torch.cat([jacobian, (drawn - values)[..., None]], -1)[..., None, :]
 
     # Sum over the pixels of a limb, then over the limbs that share a joint.
-    rows = limb + len(pairs) * torch.arange(count, device=limb.device)[:, None]
-    sums = products.new_zeros(count * len(pairs), 4, 5).index_add_(0, rows.flatten(), products.flatten(0, 1))
+    sums = products.new_zeros(count * len(pairs), 4, 5).index_add_(0, rows, products.flatten(0, 1))
     sums = sums.view(count, len(pairs), 4, 5)
     ends = (2 * pairs[:, :, None] + torch.arange(2, device=pairs.device)).flatten(1)  # (L, 4) coordinates
     size = 2 * joints
     cells = (size * ends[:, :, None] + ends[:, None, :]).flatten()
     matrix = found.new_zeros(count, size**2).index_add_(1, cells, sums[..., :4].flatten(1))
     gradient = found.new_zeros(count, size).index_add_(1, ends.flatten(), sums[..., 4].flatten(1))
-    return matrix.view(count, size, size), gradient, brightness
+    return matrix.view(count, size, size), gradient, brightness.view(count, -1).mean(1)
 
 
 def _off_course(found: Float[Tensor, "B T J 2"]) -> Float[Tensor, "B T J 2"]:
