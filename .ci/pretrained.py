@@ -34,7 +34,7 @@ def trained_models(run: Path) -> Iterator[tuple[str, VQGAN, int]]:
 
 
 def scores(run: Path, model: VQGAN) -> dict[str, float]:
-    """The metrics of the model's row of Table III."""
+    """The metrics of the model's row of Table III, measured before its weights are rounded."""
     results = load_results(run)
     row = f"2D VQ-GAN F{2**model.config.num_downsamples}/{model.config.num_codes}"
     return {line.column: round(line.value, 6) for line in results[results["row"] == row].itertuples()}

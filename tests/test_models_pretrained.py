@@ -72,16 +72,16 @@ def test_a_lean_model_is_equal_to_the_bit(quantizer):
     assert model.discriminator is not None  # the argument stays as it was
 
 
-def test_a_kept_model_is_less_than_half_as_large_and_draws_the_same(trained, kept, tmp_path):
+def test_a_kept_model_is_a_fraction_as_large_and_draws_nearly_the_same(trained, kept, tmp_path):
     save_weights(trained, tmp_path / "whole", {})
     sizes = [(tmp_path / name / WEIGHTS).stat().st_size for name in ("vqgan-2d-f8-128", "whole")]
-    assert sizes[0] < sizes[1] / 2
+    assert sizes[0] < sizes[1] / 3
     model = load_pretrained("vqgan-2d-f8-128", folder=kept)
     assert not model.training
     assert all(value.dtype == torch.float32 for value in model.parameters())
     codes = trained.eval().encode(CLIPS)
     difference = (model.decode(codes) - trained.decode(codes)).abs().max()
-    assert difference < 5e-3 * trained.decode(codes).abs().max()
+    assert difference < 0.03 * trained.decode(codes).abs().max()
     assert next(trained.parameters()).dtype == torch.float32  # the trained one is not rounded
 
 
@@ -123,7 +123,7 @@ def test_the_index_names_what_is_there_and_the_whole_is_small():
     assert set(PRETRAINED) == {path.parent.name for path in FOLDER.glob(f"*/{WEIGHTS}")}
     assert set(PRETRAINED) <= set(script.NAMES)
     sizes = [path.stat().st_size for path in FOLDER.glob(f"*/{WEIGHTS}")]
-    assert sum(sizes) < 40e6
+    assert sum(sizes) < 20e6
 
 
 @pytest.mark.parametrize("name", PRETRAINED)

@@ -52,6 +52,30 @@ def test_round_trip(model_type, config, tmp_path):
     assert torch.equal(loaded.reconstruct(CLIPS).output, model.eval().reconstruct(CLIPS).output)
 
 
+@pytest.mark.parametrize(("model_type", "config"), [(VQGAN, VQ), (DVAE, DV)])
+def test_compact_kernels_are_off_by_half_a_step_and_the_rest_is_rounded_to_float16(model_type, config, tmp_path):
+    model = model_type(config)
+    with torch.no_grad():
+        model.decoder.first.weight[0] = 0.0  # a slice without a largest weight
+        model.decoder.first.weight[1] *= 1e-6  # each slice has a scale of its own
+    save_weights(model, tmp_path / "whole", {})
+    save_weights(model, tmp_path / "compact", {}, is_compact=True)
+    loaded = load_weights(model_type, tmp_path / "compact")[0].state_dict()
+    kernels = 0
+    for name, before in model.state_dict().items():
+        after = loaded[name]
+        assert after.dtype == before.dtype
+        if before.ndim < 3:
+            assert torch.equal(after, before.half().to(before.dtype) if before.is_floating_point() else before)
+            continue
+        kernels += 1
+        step = before.abs().flatten(1).amax(1) / 127
+        assert ((after - before).abs().flatten(1).amax(1) <= 0.501 * step).all()
+    assert kernels > 10
+    sizes = [(tmp_path / kind / WEIGHTS).stat().st_size for kind in ("compact", "whole")]
+    assert sizes[0] < 0.45 * sizes[1]  # these small models have more biases than kernels
+
+
 def test_saving_again_replaces_and_leaves_nothing_behind(saved):
     save_weights(VQGAN(VQ), saved, {"step": 4})
     assert sorted(path.name for path in saved.iterdir()) == sorted([WEIGHTS, DESCRIPTION])
