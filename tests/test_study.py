@@ -9,11 +9,13 @@ import torch
 
 from motionkit.models.dvae import DVAEConfig
 from motionkit.results import COLUMNS, RunRecord, load_record, load_results, published, result_row, save_results
-from motionkit.study.claims import CLAIMS, check_claims, claim_texts
+from motionkit.study.claims import ADVERSARY_CLAIMS, CLAIMS, check_claims, claim_rows, claim_texts
 from motionkit.study.kept import (
     EXAMPLES_FILE,
+    GUARDED,
     HISTORY_FILE,
     NO_ADVERSARY,
+    Example,
     keep_examples,
     keep_history,
     keep_sweep,
@@ -23,6 +25,7 @@ from motionkit.study.kept import (
     thin_history,
 )
 from motionkit.study.tables import table_of_sizes, table_one, table_two
+from motionkit.study.views import curves_of, grid_of, shared_windows, starts_of, teaser, trade_off_of
 
 
 def record(seed=0, dataset="cmu", profile="laptop", started="2026-01-01T00:00:00+00:00", **parameters):
@@ -83,7 +86,7 @@ def test_what_the_paper_never_ran_is_not_printed():
     checked = check_claims()
     for claim in ("F16: 8 times as many codes help 3D more than 2D", "2D F16: 128 codes are as good as 1024"):
         assert math.isnan(line(checked, claim, "SSIM")["paper"])
-    assert math.isnan(line(checked, "the adversary makes motion steadier", "T-Std")["paper"])
+    assert check_claims(None, ADVERSARY_CLAIMS)["paper"].isna().all()
     assert math.isnan(line(checked, STEADIER, "T-Std temporal")["paper"])
     assert set(checked["num_seeds"]) == {0}
     assert line(checked, BETTER_SSIM, "SSIM")["verdict"] == f"not run: {GAN}, {DVAE}"
@@ -232,10 +235,15 @@ def test_the_sweep_named_first_counts_and_others_are_selected_out(tmp_path):
 
 def test_a_model_without_adversary_has_a_row_of_its_own(tmp_path):
     finished(tmp_path / "on/a", row=GAN, adversarial_factor=0.5)
-    finished(tmp_path / "on/b", row=GAN, adversarial_factor=0.0)
+    finished(tmp_path / "on/b", row=GAN, adversarial_factor=0.0, value=0.4)
+    finished(tmp_path / "on/c", row=GAN, adversarial_factor=0.5, on_harm="return")
     study = read_sweeps(["on"], [tmp_path])
-    assert set(study.results["row"]) == {GAN, GAN + NO_ADVERSARY, "2D blank"}
-    assert set(study.examples) == set(study.history["row"]) == {GAN, GAN + NO_ADVERSARY}
+    assert set(study.results["row"]) == {GAN, GAN + NO_ADVERSARY, GAN + GUARDED, "2D blank"}
+    assert set(study.examples) == set(study.history["row"]) == {GAN, GAN + NO_ADVERSARY, GAN + GUARDED}
+    better = line(
+        check_claims(study.results, ADVERSARY_CLAIMS), "3D VQ-GAN F8: the adversary makes pictures better", "SSIM"
+    )
+    assert (better["ours"], better["verdict"]) == (pytest.approx(0.1), "agrees, one seed")
     assert load_results(tmp_path)["row"].nunique() == 2  # the files stay as they are
 
 
@@ -274,3 +282,68 @@ def test_rows_of_several_tables():
     assert [(row["table"], row["row"], row["column"], row["value"]) for row in rows] == [
         ("III", GAN, "SSIM", 0.5), ("III", GAN, "PSNR", 20.0), ("II", "F8", "Compression Factor", 512.0),
     ]  # fmt: skip
+
+
+# ---- views -----------------------------------------------------------------------------------------------------------
+
+
+def test_grid_and_trade_off_take_means_over_seeds():
+    cells = {("2D VQ-GAN F16/512", "SSIM skill"): 0.4, ("2D VQ-GAN F16/512", "Bits per second"): 90.0}
+    more = {("2D VQ-GAN F16/128", "SSIM skill"): 0.3, ("2D VQ-GAN F16/128", "Bits per second"): 70.0}
+    other = {("2D VQ-GAN F16/512" + NO_ADVERSARY, "SSIM skill"): 9.0, ("3D VQ-GAN F8/1024", "SSIM skill"): 9.0}
+    ours = table(s0=cells | more | other, s1={("2D VQ-GAN F16/512", "SSIM skill"): 0.6})
+    grid = grid_of(ours, "2D", "SSIM skill")
+    assert grid.shape == (3, 4)
+    assert grid.stack().to_dict() == {("F16", 512): pytest.approx(0.5), ("F16", 128): 0.3}
+    assert trade_off_of(ours, "Bits per second", "SSIM skill") == {
+        "2D VQ-GAN F16": ([70, 90], [0.3, pytest.approx(0.5)])
+    }
+    assert grid_of(ours.iloc[:0], "3D", "SSIM").isna().all(axis=None)
+    assert trade_off_of(ours.iloc[:0], "Bits per second", "SSIM skill") == {}
+
+
+def test_curves_are_told_apart(tmp_path):
+    parameters = {"num_steps": 100, "num_steps_3d": 150, "adversarial_start": 50, "adversarial_factor": 0.5}
+    finished(tmp_path / "s/a", row=GAN, **parameters)
+    finished(tmp_path / "s/b", row=GAN, **parameters, seed=1)
+    finished(tmp_path / "s/c", row=GAN, **{**parameters, "adversarial_factor": 0.0})
+    history = read_sweeps(["s"], [tmp_path]).history
+    assert set(curves_of(history, "3D")) == {f"{GAN}, seed 0", f"{GAN}, seed 1", GAN + NO_ADVERSARY}
+    assert curves_of(history, "2D") == {}
+    assert starts_of(history, "3D") == {"discriminator joins": 75}
+    empty = read_sweeps([], []).history
+    assert (curves_of(empty, "2D"), starts_of(empty, "2D")) == ({}, {})
+
+
+def test_windows_that_several_models_drew():
+    window, other = np.zeros((1, 4, 2, 2)), np.ones((1, 4, 2, 2))
+    examples = {
+        "2D VQ-GAN F8/512": Example(window, window + 1, 20.0),
+        "2D VQ-GAN F16/512": Example(window, window + 2, 20.0),
+    }
+    examples["2D VQ-GAN F32/512"] = Example(other, window, 20.0)  # of another window
+    ((target, outputs, fps),) = shared_windows(examples, ["2D VQ-GAN F16/512", "2D VQ-GAN F8/512", "2D VQ-GAN F32/512"])
+    assert target is window
+    assert fps == 20
+    assert {label: output.max() for label, output in outputs.items()} == {"F16/512": 2, "F8/512": 1}
+    assert list(shared_windows(examples, ["3D VQ-GAN F8/1024"])) == []
+
+
+def test_teaser_shows_projections_left_and_compressions_right():
+    video = np.arange(3 * 4, dtype=float).reshape(3, 4, 1, 1)
+    examples = {GAN: Example(video, -video, 20.0), "2D VQ-GAN F16/512": Example(video[:1], -video[:1], 20.0)}
+    ((pictures, rows, columns),) = teaser(examples)
+    assert columns == ["3D F8 YZ", "3D F8 XZ", "3D F8 XY", "2D F16"]
+    assert rows == ["ground truth", "reconstruction"]
+    assert np.ravel(pictures).tolist() == [2, 6, 10, 2, -2, -6, -10, -2]  # the third of four frames
+    assert list(teaser({})) == []
+
+
+def test_claims_as_results():
+    ours = table(**{f"s{n}": {(GAN, "SSIM"): 0.9, (DVAE, "SSIM"): 0.8 + n / 100} for n in range(2)})
+    rows = pd.DataFrame(claim_rows(record(), check_claims(ours))).set_index(["row", "column"])
+    assert set(rows["table"]) == {"claims"}
+    assert rows.loc[(BETTER_SSIM, "SSIM, paper"), "value"] == pytest.approx(10.27, abs=0.01)
+    assert rows.loc[(BETTER_SSIM, "SSIM"), "num_seeds"] == 2
+    assert rows.loc[(BETTER_SSIM, "SSIM"), "high"] > rows.loc[(BETTER_SSIM, "SSIM"), "value"]
+    assert (BETTER_SSIM, "SSIM skill") not in rows.index

@@ -33,6 +33,7 @@ from motionkit.results import (
 EXAMPLES_FILE, HISTORY_FILE = "examples.npz", "history.parquet"
 HISTORY_COLUMNS = ("row", "step", "split", "name", "value")
 NO_ADVERSARY = ", no adversary"  # ends the row of a model that never met its discriminator
+GUARDED = ", guarded"  # ends the row of a model that goes on without its discriminator if that does harm
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,8 @@ def read_sweeps(names: Sequence[str], folders: Iterable[str | Path], *, profile:
     profile, dataset: only their runs; ``""`` for all.
 
     Where two sweeps ran the same row with the same seed, that of the sweep named first counts. A model that was
-    trained with ``adversarial_factor`` 0 has ``NO_ADVERSARY`` at the end of its row.
+    trained with ``adversarial_factor`` 0 has ``NO_ADVERSARY`` at the end of its row, one with ``on_harm`` "return"
+    ``GUARDED``.
     """
     tables: list[pd.DataFrame] = []
     for name in names:
@@ -192,9 +194,12 @@ def keep_sweep(sweep: str | Path, to: str | Path) -> list[Path]:
 
 def _row(line: tuple[str, str]) -> str:
     """The row of a result, which tells models apart that the table of the paper does not have."""
-    row, parameters = line
-    is_plain = json.loads(parameters).get("adversarial_factor") == 0 and "VQ-GAN" in row
-    return row + NO_ADVERSARY if is_plain else row
+    row, parameters = line[0], json.loads(line[1])
+    if "VQ-GAN" not in row:
+        return row
+    if parameters.get("adversarial_factor") == 0:
+        return row + NO_ADVERSARY
+    return row + GUARDED if parameters.get("on_harm") == "return" else row
 
 
 def _empty(columns: Iterable[str]) -> pd.DataFrame:
