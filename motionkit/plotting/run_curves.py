@@ -61,5 +61,6 @@ def run_curves(
                   fontsize=8, color=colors.MUTED)  # fmt: skip
     axes.set_xlabel("step")
     axes.set_ylabel(name if ylabel is None else ylabel)
-    axes.legend(fontsize=8, frameon=False)
+    if lines:
+        axes.legend(fontsize=8, frameon=False)
     return lines
