@@ -56,7 +56,14 @@ def test_classes_without_samples_do_not_count():
     assert math.isnan(accuracy(torch.zeros(3, 3, dtype=torch.long)))
 
 
-@pytest.mark.parametrize(("predicted", "actual", "name"), [([3], [0], "predicted"), ([0], [-1], "actual")])
+def test_samples_of_no_class_are_left_out():
+    predicted, actual = samples(50)
+    everyone = confusion_matrix(torch.cat([predicted, predicted]), torch.cat([actual, torch.full((50,), -1)]), 4)
+    assert torch.equal(everyone, confusion_matrix(predicted, actual, 4))
+    assert confusion_matrix(predicted, torch.full((50,), -1), 4).sum() == 0
+
+
+@pytest.mark.parametrize(("predicted", "actual", "name"), [([3], [0], "predicted"), ([0], [-2], "actual")])
 def test_a_class_out_of_range_is_named(predicted, actual, name):
     with pytest.raises(ValueError, match=f"{name} classes .* 3 classes allow 0 to 2"):
         confusion_matrix(torch.tensor(predicted), torch.tensor(actual), 3)

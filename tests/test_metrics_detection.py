@@ -6,7 +6,14 @@ import pytest
 import torch
 from scipy import stats
 
-from motionkit.metrics.detection import auc, auc_interval, calibrate_threshold, flagged_share, roc_curve
+from motionkit.metrics.detection import (
+    auc,
+    auc_interval,
+    calibrate_threshold,
+    flagged_share,
+    judge_detector,
+    roc_curve,
+)
 
 
 def scores(normal: int = 37, unusual: int = 23) -> tuple[torch.Tensor, torch.Tensor]:
@@ -172,3 +179,21 @@ def test_a_lower_rate_never_lowers_the_threshold():
 def test_an_impossible_rate_is_named(rate):
     with pytest.raises(ValueError, match=f"false_positive_rate is {rate}"):
         calibrate_threshold(torch.ones(5), rate)
+
+
+# ---- together --------------------------------------------------------------------------------------------------------
+
+
+def test_a_detector_is_judged_by_the_parts_above():
+    scores = {"calibration": random_scores(99, 0), "test": random_scores(80, 1), "far": random_scores(30, 2) + 2}
+    groups = {"test": torch.arange(80) // 4, "far": torch.arange(30) // 5}
+    judged = judge_detector(scores | {"same": scores["test"]}, false_positive_rate=0.1, seed=7, groups=groups)
+    threshold = calibrate_threshold(scores["calibration"], 0.1)
+    assert list(judged) == ["test", "far", "same"]
+    assert judged["test"] == {"flagged": flagged_share(scores["test"], threshold)}
+    assert judged["same"]["AUC"] == 0.5
+    assert judged["same"]["flagged"] == judged["test"]["flagged"]
+    assert judged["far"]["AUC"] == auc(scores["test"], scores["far"])
+    assert (judged["far"]["low"], judged["far"]["high"]) == auc_interval(
+        scores["test"], scores["far"], seed=7, normal_groups=groups["test"], unusual_groups=groups["far"]
+    )

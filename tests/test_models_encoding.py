@@ -10,9 +10,10 @@ from motionkit.data.clip import convert_clip
 from motionkit.data.skeleton import H36M_17
 from motionkit.data.windows import cut_windows, thin
 from motionkit.metrics.detection import auc
-from motionkit.models.encoding import encode_windows
+from motionkit.models.encoding import encode_windows, load_tokenizer
 from motionkit.models.motion_statistics import STATISTICS, MotionStatistics, motion_statistics
 from motionkit.models.vqgan import VQGAN, VQGANConfig
+from motionkit.models.weights import save_weights
 from motionkit.representation.heatmap_video import HeatmapVideo
 
 VIDEO = HeatmapVideo(H36M_17, "2d", 32, 0.75, tuple(dome()))
@@ -65,6 +66,23 @@ def test_the_error_is_that_of_the_window_drawn_again(windows, tokenizer):
     drawn = VIDEO.draw(encoded.keypoints[3:4], windows.confidence[3:4])
     again = tokenizer.decode(encoded.tokens[3:4]).clamp(0, 1)
     assert encoded.error[3].item() == pytest.approx((again - drawn["target"]).abs().mean().item(), rel=1e-4)
+
+
+def test_poses_are_the_keypoints_within_the_picture(windows, tokenizer):
+    encoded = encode_windows(tokenizer, VIDEO, windows, seed=0)
+    poses = encoded.poses(32)
+    assert poses.shape == (40, 8, 34)
+    assert poses.unflatten(2, (17, 2))[windows.confidence > 0].abs().max() <= 1
+    torch.testing.assert_close((poses[3, 5] + 1) * 16, encoded.keypoints[3, 5].flatten())
+    few = (encoded.poses(32, 4) + 1) * 16
+    torch.testing.assert_close(few, encoded.keypoints[:, [0, 2, 4, 6]].round().flatten(2))
+
+
+def test_a_tokenizer_of_ones_own_is_found_by_its_folder(tmp_path, tokenizer):
+    save_weights(tokenizer, tmp_path / "mine", {})
+    assert torch.equal(load_tokenizer(tmp_path / "mine").quantizer.codebook, tokenizer.quantizer.codebook)
+    with pytest.raises(ValueError, match="'nobodys'"):
+        load_tokenizer("nobodys")
 
 
 # ---- statistics without a model --------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from motionkit.data.batches import TensorBatches
-from motionkit.models.sequence_classifier import SequenceClassifier, SequenceClassifierConfig
+from motionkit.models.sequence_classifier import SequenceClassifier, SequenceClassifierConfig, train_classifier
 from motionkit.models.transformer import TransformerBlock
 from motionkit.training import TrainConfig, fit
 
@@ -68,6 +68,24 @@ def test_a_class_that_is_there_to_be_learned_generalizes():
     model = built(TOKENS)
     fit(model, TensorBatches(train, 32, seed=0), replace(TRAIN, num_steps=200, lr=1e-2))
     assert (model.predict(tokens[400:]) == label[400:]).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("config", [TOKENS, VECTORS], ids=["tokens", "vectors"])
+def test_one_call_builds_what_the_input_needs_and_leaves_out_what_has_no_label(config):
+    batch, few = samples(config), replace(TRAIN, num_steps=2)
+    unknown = {
+        "input": torch.cat([batch["input"], batch["input"]]),
+        "label": torch.cat([batch["label"], -1 - 0 * batch["label"]]),
+    }
+    one, other = (train_classifier(*part.values(), 3, few, num_codes=7) for part in (batch, unknown))
+    assert (one.config.grid, one.config.num_codes, one.config.num_features) == (
+        config.grid,
+        config.num_codes,
+        config.num_features,
+    )
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    with pytest.raises(ValueError, match="none of 12 samples has a label"):
+        train_classifier(batch["input"], -1 - 0 * batch["label"], 3, few, num_codes=7)
 
 
 def test_resume_equals_uninterrupted(tmp_path):

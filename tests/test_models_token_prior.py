@@ -9,7 +9,7 @@ import torch
 
 from motionkit.data.batches import TensorBatches
 from motionkit.metrics.detection import auc
-from motionkit.models.token_prior import CountPrior, TokenPrior, TokenPriorConfig, bits_per_token
+from motionkit.models.token_prior import CountPrior, TokenPrior, TokenPriorConfig, bits_per_token, train_prior
 from motionkit.training import TrainConfig, fit
 
 SMALL = TokenPriorConfig(num_codes=5, grid=(3, 2, 2), dim=16, depth=2, num_heads=2, dropout=0.0)
@@ -127,6 +127,14 @@ def test_resume_equals_uninterrupted(tmp_path):
     fit(parts, batches, replace(TRAIN, num_steps=3), checkpoint_dir=tmp_path)
     fit(again, batches, replace(TRAIN, num_steps=6), checkpoint_dir=tmp_path)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
+
+
+def test_the_seed_decides_all_of_a_training():
+    tokens, few = counting(20), replace(TRAIN, num_steps=2)
+    one, same, other = (train_prior(tokens, 5, replace(few, seed=seed)) for seed in (1, 1, 2))
+    assert one.config.grid == (3, 2, 2)
+    assert torch.equal(one.log_prob(tokens), same.log_prob(tokens))
+    assert not torch.equal(one.log_prob(tokens), other.log_prob(tokens))
 
 
 def test_several_tokens_a_cell_are_one_more_axis():

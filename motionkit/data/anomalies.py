@@ -48,9 +48,9 @@ def fast(windows: Windows, seed: int, factor: int = 2) -> Windows:
         clip, span = clips[index], factor * (windows.num_frames - 1) + 1
         start[row] = min(int(start[row]), clip.num_frames - span)
         frames = slice(int(start[row]), int(start[row]) + span, factor)
-        positions[row] = torch.from_numpy(clip.positions[frames])
+        positions[row] = torch.tensor(clip.positions[frames])
         if confidence is not None and clip.confidence is not None:
-            confidence[row] = torch.from_numpy(clip.confidence[frames])
+            confidence[row] = torch.tensor(clip.confidence[frames])
     return replace(windows, positions=positions, confidence=confidence, clip_index=clip_index, start=start)
 
 

@@ -12,12 +12,14 @@ def confusion_matrix(
 ) -> Int[Tensor, "actual predicted"]:
     """How many samples of each actual class (row) were taken for each class (column).
 
+    Samples whose actual class is -1, of none of the classes, are left out.
     Raises ``ValueError`` for a class outside 0 .. num_classes - 1.
 
     >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]), num_classes=2)
     tensor([[1, 1],
             [0, 1]])
     """
+    predicted, actual = predicted[actual != -1], actual[actual != -1]
     for name, classes in (("predicted", predicted), ("actual", actual)):
         if classes.numel() and not (classes.min() >= 0 and classes.max() < num_classes):
             raise ValueError(

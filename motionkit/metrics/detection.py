@@ -7,6 +7,7 @@ of samples. Nothing here knows what was scored.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -125,6 +126,35 @@ def flagged_share(scores: Float[Tensor, "samples"], threshold: float) -> float:
     """Share of the samples at or above the threshold, in [0, 1]: on normal samples the false positive rate, on unusual
     ones the true positive rate. Raises as :func:`roc_curve`."""
     return (_checked(scores, "these") >= threshold).double().mean().item()
+
+
+def judge_detector(
+    scores: Mapping[str, Float[Tensor, "_"]],
+    *,
+    false_positive_rate: float,
+    seed: int,
+    groups: Mapping[str, Int[Tensor, "_"]] | None = None,
+    level: float = 0.95,
+) -> dict[str, dict[str, float]]:
+    """One detector on several kinds of samples: kind -> ``"AUC"``, its interval ``"low"`` and ``"high"``, and
+    ``"flagged"``, the share at or above a threshold that promises ``false_positive_rate``.
+
+    scores: of ``"calibration"``, usual samples that the threshold is set on; of ``"test"``, usual ones to judge by; all
+        others are unusual. ``"test"`` itself gets the key ``"flagged"`` alone: the false alarms that the threshold then
+        gives.
+    groups: as in :func:`auc_interval`, for each kind but ``"calibration"``.
+    """
+    groups = groups or {}
+    threshold = calibrate_threshold(scores["calibration"], false_positive_rate)
+    judged = {"test": {"flagged": flagged_share(scores["test"], threshold)}}
+    for kind in [kind for kind in scores if kind not in ("calibration", "test")]:
+        low, high = auc_interval(
+            scores["test"], scores[kind], seed=seed, level=level,
+            normal_groups=groups.get("test"), unusual_groups=groups.get(kind),
+        )  # fmt: skip
+        area, flagged = auc(scores["test"], scores[kind]), flagged_share(scores[kind], threshold)
+        judged[kind] = {"AUC": area, "low": low, "high": high, "flagged": flagged}
+    return judged
 
 
 def _checked(scores: Tensor, name: str) -> Tensor:

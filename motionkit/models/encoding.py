@@ -4,6 +4,7 @@ train on."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -12,6 +13,9 @@ from torch import Tensor
 
 from motionkit.data.windows import Windows
 from motionkit.models.autoencoder import Reconstruction
+from motionkit.models.pretrained import load_pretrained
+from motionkit.models.vqgan import VQGAN
+from motionkit.models.weights import load_weights
 from motionkit.representation.heatmap_video import HeatmapVideo
 
 
@@ -38,6 +42,28 @@ class EncodedWindows:
     keypoints: Float[Tensor, "rows frames joints axes"]
     window: Int[Tensor, "rows"]
     error: Float[Tensor, "rows"] | None = None
+
+    def poses(self, size: int, count: int | None = None) -> Float[Tensor, "rows count features"]:
+        """The keypoints as one vector a frame, in [-1, 1] within a picture of ``size`` pixels; joints that nobody
+        observed may lie outside.
+
+        count: only so many frames, evenly spread from the first on, and in whole pixels; ``None``: all, as they are.
+        """
+        keypoints = self.keypoints
+        if count is not None:
+            frames = torch.arange(count) * keypoints.shape[1] // count
+            keypoints = keypoints[:, frames].round()
+        return (2 * keypoints / size - 1).flatten(2)
+
+
+def load_tokenizer(name_or_folder: str | Path, device: str | torch.device = "cpu") -> VQGAN:
+    """A trained VQ-GAN that comes with the kit (see ``PRETRAINED``), or one of your own, saved by ``save_weights``.
+
+    Raises as ``load_pretrained`` for an unknown name and as ``load_weights`` for a folder.
+    """
+    if Path(name_or_folder).is_dir():
+        return load_weights(VQGAN, name_or_folder, device)[0]
+    return load_pretrained(str(name_or_folder), device)
 
 
 @torch.no_grad()

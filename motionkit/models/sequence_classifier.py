@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from motionkit.data.batches import TensorBatches
 from motionkit.models.transformer import GridPosition, TransformerBlock
+from motionkit.training import TrainConfig, fit
 
 
 @dataclass(frozen=True)
@@ -92,3 +94,32 @@ class SequenceClassifier(nn.Module):
         logits = self(batch["input"])
         right = (logits.detach().argmax(-1) == batch["label"]).float()
         return {"loss": F.cross_entropy(logits, batch["label"]), "accuracy": right.mean()}
+
+
+def train_classifier(
+    x: Int[Tensor, "samples *grid"] | Float[Tensor, "samples *grid features"],
+    labels: Int[Tensor, "samples"],
+    num_classes: int,
+    config: TrainConfig,
+    *,
+    num_codes: int = 0,
+    batch_size: int = 32,
+    device: str | torch.device = "cpu",
+) -> SequenceClassifier:
+    """A classifier of the default size for inputs like ``x``, trained on those whose label is not -1.
+
+    num_codes: size of the codebook, for tokens. config.seed: of initial weights and batches too.
+    Raises: ``ValueError`` if no sample has a label.
+    """
+    known = labels >= 0
+    if not known.any():
+        raise ValueError(f"none of {len(labels)} samples has a label")
+    if x.is_floating_point():
+        form = {"grid": tuple(x.shape[1:-1]), "num_features": x.shape[-1]}
+    else:
+        form = {"grid": tuple(x.shape[1:]), "num_codes": num_codes}
+    torch.manual_seed(config.seed)
+    model = SequenceClassifier(SequenceClassifierConfig(num_classes, **form)).to(device)
+    samples = {"input": x[known], "label": labels[known]}
+    fit(model, TensorBatches(samples, batch_size, seed=config.seed, device=device), config)
+    return model

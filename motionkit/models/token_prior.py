@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from motionkit.data.batches import TensorBatches
 from motionkit.models.transformer import GridPosition, TransformerBlock
+from motionkit.training import TrainConfig, fit
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,21 @@ class TokenPrior(nn.Module):
     def _cost(self, tokens: Tensor) -> Tensor:
         logits = self(tokens).float()
         return F.cross_entropy(logits.movedim(-1, 1), tokens.flatten(1), reduction="none").view_as(tokens)
+
+
+def train_prior(
+    tokens: Int[Tensor, "windows *grid"],
+    num_codes: int,
+    config: TrainConfig,
+    *,
+    batch_size: int = 32,
+    device: str | torch.device = "cpu",
+) -> TokenPrior:
+    """A prior of the default size, trained on these tokens. config.seed: of initial weights and batches too."""
+    torch.manual_seed(config.seed)
+    model = TokenPrior(TokenPriorConfig(num_codes, tuple(tokens.shape[1:]))).to(device)
+    fit(model, TensorBatches({"tokens": tokens}, batch_size, seed=config.seed, device=device), config)
+    return model
 
 
 class CountPrior:
