@@ -93,9 +93,12 @@ COMMANDS: dict[str, Any] = {
 }
 
 
+LISTS = ("--set", "--where", "--jupyter")  # options that take several values
+
+
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command; errors that a user can mend end it with a message instead of a traceback."""
-    args = list(sys.argv[1:] if args is None else args)
+    args = _gather_lists(list(sys.argv[1:] if args is None else args))
     prog, commands = "motionkit", COMMANDS
     while args and isinstance(commands.get(args[0]), dict):
         prog, commands = f"{prog} {args[0]}", commands[args.pop(0)]
@@ -111,6 +114,22 @@ def main(args: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("motionkit: stopped", file=sys.stderr)
         sys.exit(130)
+
+
+def _gather_lists(args: Sequence[str]) -> list[str]:
+    """``--set a --set b`` as ``--set a b``, which alone counts all of them: of an option given twice the last counts."""
+    others: list[str] = []
+    lists: dict[str, list[str]] = {}
+    current = others
+    for arg in args:
+        if arg.startswith("-"):
+            name, is_joined, value = arg.partition("=")
+            current = lists.setdefault(name, []) if name in LISTS else others
+            if current is not others:
+                current += [value] * bool(is_joined)
+                continue
+        current.append(arg)
+    return others + [part for name, values in lists.items() for part in (name, *values)]
 
 
 def _group(commands: dict[str, Any]) -> Callable[[], None]:

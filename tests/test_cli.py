@@ -98,3 +98,17 @@ def test_installed_command():
         pytest.skip("the package is not installed as a command")
     done = subprocess.run([command, "data", "check", "sample"], capture_output=True, text=True)
     assert (done.returncode, done.stdout.split()[:2]) == (0, ["sample", "embedded"]), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("run 01 --set a=1 --set b=2 c=3", "run 01 --set a=1 b=2 c=3"),
+        ("run 01 --set a=1 --profile small --set=b=2", "run 01 --profile small --set a=1 b=2"),
+        ("results --where k=1 --where n=2 --set x=1", "results --where k=1 n=2 --set x=1"),
+        ("run 01 --set", "run 01 --set"),
+        ("data list", "data list"),
+    ],
+)
+def test_an_option_with_several_values_may_be_repeated(given, expected):
+    assert cli._gather_lists(given.split()) == expected.split()
