@@ -117,7 +117,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _gather_lists(args: Sequence[str]) -> list[str]:
-    """``--set a --set b`` as ``--set a b``, which alone counts all of them: of an option given twice the last counts."""
+    """``--set a --set b`` as ``--set a b``: of an option that is given twice, the parser would take the last alone."""
     others: list[str] = []
     lists: dict[str, list[str]] = {}
     current = others

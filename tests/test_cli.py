@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from motionkit.cli import main
+from motionkit.cli import _gather_lists, main
 from motionkit.data.catalogue import CATALOGUE
 
 
@@ -111,4 +111,4 @@ def test_installed_command():
     ],
 )
 def test_an_option_with_several_values_may_be_repeated(given, expected):
-    assert cli._gather_lists(given.split()) == expected.split()
+    assert _gather_lists(given.split()) == expected.split()
