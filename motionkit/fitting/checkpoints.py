@@ -150,9 +150,13 @@ def load_optimizer_tensors(
 ) -> None:
     """Inverse of ``optimizer_tensors``. Raises ``ValueError`` naming the file for a parameter the optimizer lacks."""
     position, state = {name: i for i, name in enumerate(names)}, {}
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for label, tensor in tensors.items():
         key, name = label.split("/", 1)
         if name not in position:
             raise ValueError(f"{path}: holds optimizer state {key!r} of {name!r}, which no player of the model trains")
+        parameter = parameters[position[name]]
+        if tensor.shape == parameter.shape:  # fused optimizers go through memory in order: laid out as the parameter is
+            tensor = torch.empty_like(parameter, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
         state.setdefault(position[name], {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
