@@ -246,12 +246,13 @@ class _Gradients(torch.autograd.Function):
     @staticmethod
     def forward(ctx, vectors, codebook, codes, error, counts, sums):
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(vectors, codebook, codes, counts, sums)
+        # a codebook without gradients may be moved before the backward pass: it is not held
+        ctx.save_for_backward(vectors, codes, *((codebook, counts, sums) if ctx.needs_input_grad[1] else ()))
         return codes.view_as(codes), error.clone(), error.clone()
 
     @staticmethod
     def backward(ctx, grad_codes, grad_codebook_loss, grad_commitment):
-        vectors, codebook, codes, counts, sums = ctx.saved_tensors
+        vectors, codes, *statistics = ctx.saved_tensors
         scale = 2 / vectors.numel()
         grad_vectors, grad_codebook = grad_codes, None
         if ctx.needs_input_grad[0] and grad_commitment is not None:
@@ -259,5 +260,6 @@ class _Gradients(torch.autograd.Function):
             if grad_codes is not None:
                 grad_vectors += grad_codes
         if ctx.needs_input_grad[1] and grad_codebook_loss is not None:
+            codebook, counts, sums = statistics
             grad_codebook = (scale * grad_codebook_loss) * (counts[:, None] * codebook - sums)
         return grad_vectors, grad_codebook, None, None, None, None
