@@ -209,9 +209,10 @@ def replace_token(page, screenshot: Path) -> None:
     titles, pictures = [chosen.get_attribute("title")], [figure.evaluate(PIXELS)]
 
     def follows() -> bool:
-        return chosen.get_attribute("title") not in titles and figure.evaluate(PIXELS) not in pictures
+        return chosen.get_attribute("title") != titles[-1] and figure.evaluate(PIXELS) != pictures[-1]
 
-    for choose in (lambda: page.keyboard.press("ArrowLeft"), grid.locator("button").nth(5).click):
+    inward = "ArrowRight" if "column 1" in titles[0] else "ArrowLeft"
+    for choose in (lambda: page.keyboard.press(inward), grid.locator("button:not(.chosen)").nth(5).click):
         chosen.focus()
         choose()
         wait_until(page, follows, f"the picture does not follow from {titles[-1]} to {chosen.get_attribute('title')}")
