@@ -8,7 +8,7 @@ BIN         := .venv/bin
 # one thread a process: two threads on two shared cores are erratic, two processes are not
 TEST_ENV := OMP_NUM_THREADS=1 MOTIONKIT_BATCH=1
 
-.PHONY: help report test test-browser lint unit notebooks figures pretrained bench lab dashboard install clean
+.PHONY: help report test test-browser lint unit notebooks figures study pretrained bench lab dashboard install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make test     lint, unit tests, doctests, notebooks; where Chromium is installed, the notebooks live as well"
 	@echo "make test-browser  the tests in a real browser alone; without one they fail"
 	@echo "make figures  keep the pictures, tables and records of the last report in figures/, its times in the README"
+	@echo "make study SWEEP=runs/sweeps/NAME  keep what a sweep found in figures/sweeps/, where notebook 01c reads it"
 	@echo "make bench    speed side by side with the peers"
 	@echo "make lab      JupyterLab at notebooks/00_start_here.ipynb"
 	@echo "make dashboard     the same notebook as a page without code"
@@ -47,6 +48,10 @@ figures:
 		find $$from -maxdepth 1 \( -name '*.png' -o -name results.parquet -o -name record.json \) -exec cp {} $$to \; ; \
 	done
 	$(BIN)/python .ci/times.py
+
+# keep what a sweep found, without its models: make study SWEEP=runs/sweeps/NAME; notebook 01c reads it
+study:
+	$(BIN)/python .ci/keep_sweep.py $(SWEEP)
 
 # the models inside the kit, from a sweep that has run: make pretrained SWEEP=runs/sweeps/NAME
 pretrained:
