@@ -2,7 +2,6 @@
 
 import io
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +25,6 @@ from motionkit.widgets.clip_explorer import (
     layer_names,
 )
 from motionkit.widgets.pictures import Still, colored, side_by_side, to_png
-from motionkit.widgets.reconstruction_explorer import ReconstructionExplorer, explore_reconstruction
 
 START = {"sigma_px": 1.5, "resolution": 32, "azimuth_deg": 30, "layer": BY_SIDE}
 
@@ -165,89 +163,3 @@ def test_a_batch_run_gets_a_still_picture_and_the_player(clips):
     assert "frame 1375" in html
     with pytest.raises(ValueError, match="list of clips is empty"):
         explore_clip([])
-
-
-# ---- reconstruction explorer -----------------------------------------------------------------------------------------
-
-
-class Halving:
-    """Stands for a tokenizer: half the target's brightness, and tokens that count up."""
-
-    calls = 0
-
-    def reconstruct(self, x):
-        self.calls += 1
-        if (x < 0).any():
-            raise ValueError("negative brightness")
-        return SimpleNamespace(output=x.amax(1, keepdim=True) / 2, tokens=torch.arange(16).reshape(1, 4, 2, 2))
-
-
-def batch():
-    video = torch.linspace(0, 1, 3 * 2 * 8 * 6 * 6).reshape(3, 2, 8, 6, 6)
-    return {"input": video, "target": video.amax(1, keepdim=True)}
-
-
-def test_truth_output_and_error_of_the_chosen_window_and_frame(live):
-    model = Halving()
-    explorer = explore_reconstruction(model, batch(), fps=30.0)
-    assert isinstance(explorer, ReconstructionExplorer)
-    explorer.window.value, explorer.frame.value = 2, 5
-    truth = batch()["target"][2, 0, 5].numpy()
-    largest = float(batch()["target"][2].max()) / 2  # of all frames, so that their errors can be compared
-    row = side_by_side([colored(truth), colored(truth / 2), colored(truth / 2, "viridis", largest)])
-    np.testing.assert_array_equal(pixels(explorer.picture.value), row.repeat(40, 0).repeat(40, 1))
-    assert f"{float(truth.mean()) / 2:.4f}" in explorer.status.value
-    assert "latent step 2" in explorer.status.value
-    assert "0.17 s" in explorer.status.value
-    assert f"0 to {largest:.2f}" in explorer.labels.value
-    calls = model.calls
-    explorer.frame.value = 0
-    assert model.calls == calls  # a window is reconstructed once
-
-
-def test_three_projections_are_drawn_below_each_other(live):
-    video = torch.linspace(0, 1, 3 * 4 * 5 * 5).reshape(1, 3, 4, 5, 5)
-
-    class Same:
-        def reconstruct(self, x):
-            return SimpleNamespace(output=x / 2, tokens=torch.zeros(1, 1, 2, 2, dtype=torch.long))
-
-    explorer = explore_reconstruction(Same(), video)
-    picture = pixels(explorer.picture.value)
-    factor = len(picture) // 17
-    assert picture.shape == (17 * factor, 17 * factor, 3)  # 3 x 3 cells of 5 and two lines between them, both ways
-    for plane in range(3):
-        cell = picture[6 * plane * factor : (6 * plane + 5) * factor : factor, : 5 * factor : factor]
-        np.testing.assert_array_equal(cell, colored(video[0, plane, 2].numpy()))
-    assert "from the top: YZ, XZ, XY" in explorer.status.value
-
-
-def test_tokens_are_square_cells_and_a_batch_of_one_window_has_no_slider_for_it(live):
-    explorer = explore_reconstruction(Halving(), batch()["target"][:1])
-    assert explorer.window.layout.display == "none"
-    assert explore_reconstruction(Halving(), batch()).window.layout.display is None
-    cells = pixels(explorer.tokens.value)
-    assert cells.shape[0] == cells.shape[1]
-    colors, counts = np.unique(cells.reshape(-1, 3), axis=0, return_counts=True)
-    assert len(colors) == 4 + 1  # 2 x 2 different tokens, and the line between them
-    assert len(set(counts[:-1])) == 1  # white comes last; the cells are equally large
-
-
-def test_a_failing_model_is_reported_and_a_batch_of_another_shape_refused(live):
-    wrong = batch()
-    wrong["input"] = wrong["input"].clone()
-    wrong["input"][1] = -1.0
-    explorer = explore_reconstruction(Halving(), wrong)
-    explorer.window.value = 1
-    assert "negative brightness" in explorer.message.value
-    explorer.window.value = 2
-    assert explorer.message.value == ""
-    with pytest.raises(ValueError, match=r"input has shape \(2, 8, 6, 6\), expected \(N, C, T, H, W\)"):
-        explore_reconstruction(Halving(), batch()["input"][0])
-
-
-def test_a_batch_run_gets_a_strip_and_the_tokens():
-    still = explore_reconstruction(Halving(), batch())
-    assert isinstance(still, Still)
-    assert len(still.pictures) == 2
-    assert all(pixels(png).std() > 5 for png in still.pictures)

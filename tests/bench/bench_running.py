@@ -31,7 +31,7 @@ from motionkit.metrics.reconstruction import reconstruction_scores
 from motionkit.models.vqgan import VQGAN
 from motionkit.plotting.charts import loss_curves
 from motionkit.training import fit
-from motionkit.widgets.reconstruction_explorer import explore_reconstruction"""
+from motionkit.widgets.codebook_explorer import explore_codebook"""
 WORK = "import time; start = time.perf_counter(); torch.ones(n).sum(); print(time.perf_counter() - start)"
 
 
