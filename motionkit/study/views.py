@@ -31,13 +31,14 @@ def grid_of(results: pd.DataFrame, view: str, metric: str) -> pd.DataFrame:
 
 def trade_off_of(results: pd.DataFrame, cost: str, quality: str) -> dict[str, tuple[list[float], list[float]]]:
     """Cost and quality, means over seeds, of all models that have both: one series a kind and compression, such as
-    "2D VQ-GAN F16", in the order of its cost."""
+    "2D VQ-GAN F16", in the order of its cost; F8 before F16."""
     series: dict[str, list[tuple[float, float]]] = {}
     means = results[results["column"].isin([cost, quality])].groupby(["row", "column"])["value"].mean()
     for row in dict.fromkeys(results["row"]):
         if _ROW.fullmatch(row) and {(row, cost), (row, quality)} <= set(means.index):
             series.setdefault(row.partition("/")[0], []).append((means[row, cost], means[row, quality]))
-    return {name: tuple(map(list, zip(*sorted(points), strict=True))) for name, points in sorted(series.items())}
+    names = sorted(series, key=lambda name: (name.rpartition(" F")[0], int(name.rpartition(" F")[2])))
+    return {name: tuple(map(list, zip(*sorted(series[name]), strict=True))) for name in names}
 
 
 def curves_of(history: pd.DataFrame, view: str) -> dict[str, pd.DataFrame]:
