@@ -113,6 +113,16 @@ def test_summary_of_blank_and_perfect():
     assert "Bits per second" not in summary
 
 
+def test_residual_tokens_are_summarized_depth_by_depth():
+    """Codes 0 to 3 alike at the first depth, code 3 alone at the second: perplexities 4 and 1."""
+    scores = {"SSIM": torch.ones(4)}
+    tokens = torch.stack([torch.arange(4), torch.full((4,), 3)], -1).reshape(4, 1, 1, 1, 2)
+    summary = summarize(scores, scores, tokens, num_codes=8, duration_s=2.0)
+    assert summary["Perplexity"] == pytest.approx(2)
+    assert summary["Codes used"] == 2.5
+    assert summary["Bits per second"] == 2 * 3 / 2
+
+
 def test_table_of_all_rows():
     """Two windows of 8 tokens of 16 codes, each of half a second: 8 x 4 bits / 0.5 s. 17 joints at 16 Hz as floats."""
     views = {"2D": list(batches(1)), "3D": list(batches(3))}

@@ -14,6 +14,7 @@ from motionkit.metrics.tokens import (
     similar_codes,
     similarity_order,
     usage,
+    usage_by_depth,
 )
 
 
@@ -31,6 +32,14 @@ def test_usage_of_batches_adds_up():
     all_tokens = tokens(6, 4, 4)
     parts = sum(usage(part, 7) for part in all_tokens.split(2))
     assert torch.equal(parts, usage(all_tokens, 7))
+
+
+def test_each_depth_of_residual_tokens_is_counted_by_itself():
+    residual = tokens(6, 4, 4, 3)
+    tables = usage_by_depth(residual, 9)
+    assert tables.shape == (3, 9)
+    assert all(torch.equal(table, usage(residual[..., depth], 9)) for depth, table in enumerate(tables))
+    assert torch.equal(tables.sum(0), usage(residual, 9))
 
 
 def test_usage_of_nothing():

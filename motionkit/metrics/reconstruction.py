@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from statistics import fmean, geometric_mean
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -26,7 +27,7 @@ from motionkit.metrics.image import (
     tstd_paper,
     tstd_temporal,
 )
-from motionkit.metrics.tokens import bits_per_second, dead_codes, perplexity, usage
+from motionkit.metrics.tokens import bits_per_second, dead_codes, perplexity, usage_by_depth
 from motionkit.models.autoencoder import Reconstruction
 from motionkit.models.baselines import BASELINES
 from motionkit.representation.heatmap_fit import fit_keypoints, place_pose
@@ -171,16 +172,17 @@ def summarize(
     """One number a metric: the mean over the windows, those with NaN left out; and what follows from several of them.
 
     blank: the scores of the blank output on the same windows, for "SSIM skill".
-    tokens, num_codes: with them also "Perplexity" and "Codes used" of these windows.
+    tokens, num_codes: with them also "Perplexity" and "Codes used" of these windows. Tokens (windows, t, h, w, depth)
+        have a codebook a depth: means over the depths, of perplexities the geometric one, which keeps the bits.
     duration_s: seconds of a window; with it and tokens also "Bits per second", in a code of fixed length.
     """
     means = {name: values.nanmean().item() for name, values in scores.items()}
     skill = float(ssim_skill(means["SSIM"], blank["SSIM"].mean().item()))
     means = {"SSIM": means["SSIM"], "SSIM skill": skill} | means
     if tokens is not None:
-        counts = usage(tokens, num_codes)
-        used = num_codes - len(dead_codes(counts))
-        means |= {"Perplexity": perplexity(counts), "Codes used": float(used), "Usage": used / num_codes}
+        tables = usage_by_depth(tokens if tokens.ndim == 5 else tokens[..., None], num_codes)
+        used = fmean(num_codes - len(dead_codes(counts)) for counts in tables)
+        means |= {"Perplexity": geometric_mean(map(perplexity, tables)), "Codes used": used, "Usage": used / num_codes}
         if duration_s is not None:
             means["Bits per second"] = bits_per_second(tokens[0].numel(), num_codes, duration_s)
     return means

@@ -26,6 +26,17 @@ def usage(tokens: Int[Tensor, "*any"], num_codes: int) -> Int[Tensor, "codes"]:
     return torch.bincount(tokens, minlength=num_codes)
 
 
+def usage_by_depth(tokens: Int[Tensor, "*any depth"], num_codes: int) -> Int[Tensor, "depth codes"]:
+    """``usage`` of residual tokens, whose last axis is the depth: each depth has a codebook of its own, so token 3 of
+    one depth and token 3 of another are different codes. ``usage`` itself would add them up.
+
+    >>> usage_by_depth(torch.tensor([[0, 1], [0, 1], [0, 0]]), num_codes=2)
+    tensor([[3, 0],
+            [1, 2]])
+    """
+    return torch.stack([usage(level, num_codes) for level in tokens.unbind(-1)])
+
+
 def perplexity(counts: Int[Tensor, "codes"] | Float[Tensor, "codes"]) -> float:
     """Effective number of codes: exp of the entropy of their frequencies, from 1 (one code) to K (all alike).
 
@@ -54,6 +65,8 @@ def dead_codes(counts: Int[Tensor, "codes"] | Float[Tensor, "codes"]) -> Int[Ten
 
 def bits_per_second(num_tokens: int, num_codes: float, duration_s: float) -> float:
     """Bits needed to store a second of motion: num_tokens x log2(num_codes) / duration_s.
+
+    num_tokens: of that duration, those of all depths of a residual quantizer.
 
     With the codebook's size this is a code of fixed length; with its ``perplexity`` it is what an ideal entropy coder
     needs that knows the codes' frequencies and nothing else.
