@@ -8,9 +8,21 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "motionkit"
-ORDER = ["data", "representation", "models", "metrics", "results", "study", "plotting", "widgets", "running", "cli"]
+ORDER = [
+    "data",
+    "representation",
+    "models",
+    "metrics",
+    "results",
+    "tables",
+    "study",
+    "plotting",
+    "widgets",
+    "running",
+    "cli",
+]
 ORDER += ["__main__"]
-CORE = ("data", "representation", "models", "metrics", "results", "training")
+CORE = ("data", "representation", "models", "metrics", "results", "tables", "training")
 ABSENT = ["jupyterlab", "IPython", "notebook", "plotly", "matplotlib", "ipywidgets", "anywidget", "numba", "papermill"]
 ABSENT += ["nbformat", "nbclient", "nbconvert", "PIL", "pooch", "tyro", "roma", "beartype", "torchvision"]
 OPTIONAL = {"motionkit.representation.heatmap_kernels"}  # needs numba; the core does without it

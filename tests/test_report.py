@@ -14,18 +14,11 @@ import pytest
 from motionkit import cli
 from motionkit.data.catalogue import load_dataset
 from motionkit.plotting.motion import play
-from motionkit.results import (
-    compare,
-    comparison_texts,
-    load_results,
-    published,
-    result_row,
-    save_results,
-    start_record,
-)
+from motionkit.results import compare, load_results, published, result_row, save_results, start_record
 from motionkit.running.pdf import write_pdf
 from motionkit.running.report import build_report
 from motionkit.running.report_diff import embedded, read_contents
+from motionkit.tables import comparison_texts
 
 
 def executed(folder, name, cells, profile="laptop"):

@@ -16,9 +16,6 @@ from motionkit.results import (
     code_version,
     compare,
     describe_device,
-    format_comparison,
-    format_pivot,
-    format_runs,
     load_record,
     load_results,
     pivot,
@@ -28,8 +25,8 @@ from motionkit.results import (
     save_results,
     select,
     start_record,
-    write_table,
 )
+from motionkit.tables import format_comparison, format_pivot, format_runs, write_table
 
 ROW = "2D VQ-GAN F16/128"
 

@@ -283,8 +283,9 @@ def results(
         pivot: pool the runs over their seeds: mean, 95 % interval, number of seeds.
         out: write every value (or the pivot) to a .csv, .parquet, .md or .tex file instead.
     """
-    from motionkit.results import format_runs, load_results, runs_table, select, write_table
+    from motionkit.results import load_results, runs_table, select
     from motionkit.running.parameters import parse_settings
+    from motionkit.tables import format_runs, write_table
 
     labels = {"paper": paper, "table": table, "row": row, "column": column}
     found = select(load_results(folders), parse_settings(where, "--where"), profile=profile, dataset=dataset, **labels)
@@ -297,7 +298,8 @@ def results(
 
 
 def _print_pivots(found: Any, out: Path | None) -> None:
-    from motionkit.results import format_pivot, pivot, pivot_texts, write_table
+    from motionkit.results import pivot
+    from motionkit.tables import format_pivot, pivot_texts, write_table
 
     tables = list(found.groupby(["paper", "table", "profile", "dataset"], sort=True))
     if out and len(tables) > 1:
@@ -339,6 +341,7 @@ def compare(
     """
     from motionkit import results
     from motionkit.running.parameters import parse_settings
+    from motionkit.tables import comparison_texts, format_comparison, write_table
 
     results.published(paper, table)  # a misspelt name is told before any file is read
 
@@ -348,9 +351,9 @@ def compare(
     if not all:
         compared = compared.dropna(subset=["paper", "ours"])
     if out:
-        print(results.write_table(out, compared, results.comparison_texts(compared)))
+        print(write_table(out, compared, comparison_texts(compared)))
     else:
-        print(results.format_comparison(compared, _terminal_width()))
+        print(format_comparison(compared, _terminal_width()))
 
 
 def _terminal_width() -> int:

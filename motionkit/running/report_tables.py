@@ -10,16 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from motionkit.results import (
-    RECORD_FILE,
-    compare,
-    comparison_texts,
-    load_results,
-    pivot,
-    pivot_texts,
-    published,
-)
+from motionkit.results import RECORD_FILE, compare, load_results, pivot, published
 from motionkit.running.report_pages import duration, slug
+from motionkit.tables import comparison_texts, pivot_texts
 
 RUN_FILE = "run.json"  # in the folder of each run of a sweep
 Cell = tuple[str, str]  # row, column
