@@ -279,6 +279,9 @@ def test_wrong_clips_are_refused_with_their_shape(shape):
     [
         ({"num_downsamples": 6}, "num_downsamples must be 1 to 5"),
         ({"quantizer": "kmeans"}, "'kmeans'"),
+        ({"quantizer": "lfq", "num_codes": 500}, "power of two.*got 500"),
+        ({"quantizer_depth": 0}, "quantizer_depth must be at least 1, got 0"),
+        ({"final_temperature": 2.0}, "final_temperature must be .* at most temperature 1.0, got 2.0"),
         ({"perceptual": "resnet"}, "'resnet'"),
         ({"perceptual_frames": 0}, "perceptual_frames"),
         ({"num_codes": 1}, "num_codes must be at least 2, got 1"),

@@ -8,7 +8,6 @@ isolates quantizer and adversary; temperature and KL weight are those common for
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +17,8 @@ from torch import Tensor, nn
 
 from motionkit.models.autoencoder import Batch, Decoder, Encoder, Reconstruction, check_clip_shape, input_and_target
 from motionkit.models.layers import Pointwise
+from motionkit.models.quantizers.gumbel import divergence_from_uniform
+from motionkit.models.quantizers.quantized import counts_to_perplexity
 
 
 @dataclass(frozen=True)
@@ -129,17 +130,16 @@ class DVAE(nn.Module):
         temperature = self.temperature(step)
         codes = F.gumbel_softmax(logits, tau=temperature) @ self.codebook.weight
         output = self.decoder(codes.movedim(-1, 1)).float()
-        log_probability = logits.log_softmax(-1)
-        kl = (log_probability.exp() * log_probability).sum(-1).mean() + math.log(c.num_codes)
+        kl = divergence_from_uniform(logits)
         error = F.mse_loss(output, target)
         total = error + c.kl_weight * kl
-        share = torch.bincount(logits.argmax(-1).flatten(), minlength=c.num_codes) / logits[..., 0].numel()
+        counts = torch.bincount(logits.argmax(-1).flatten(), minlength=c.num_codes)
         parts = {
             "loss": total,
             "reconstruction": error,
             "l1": F.l1_loss(output.detach(), target),
             "kl": kl,
-            "perplexity": torch.special.entr(share).sum().exp(),
+            "perplexity": counts_to_perplexity(counts),
             "temperature": output.new_tensor(temperature),
         }
         return {name: value.detach() for name, value in parts.items()} | {"loss/generator": total}

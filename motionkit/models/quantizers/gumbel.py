@@ -15,6 +15,12 @@ from torch import Tensor, nn
 from motionkit.models.quantizers.quantized import Quantized, counts_to_perplexity, to_grid, to_rows, to_token_grid
 
 
+def divergence_from_uniform(logits: Float[Tensor, "*cells codes"]) -> Float[Tensor, ""]:
+    """KL(softmax(logits) || uniform) in nats, mean over the cells: 0 to log(codes)."""
+    log_probability = logits.log_softmax(-1)
+    return (log_probability.exp() * log_probability).sum(-1).mean() + math.log(logits.shape[-1])
+
+
 class GumbelCodebook(nn.Module):
     """A linear map gives each latent one logit a code; a token is the most probable code.
 
@@ -63,8 +69,7 @@ class GumbelCodebook(nn.Module):
         with torch.autocast(z.device.type, enabled=False):
             logits = self.logits(to_rows(z, self.logits.in_features))
             tokens = logits.detach().argmax(-1)
-            log_probability = logits.log_softmax(-1)
-            kl = (log_probability.exp() * log_probability).sum(-1).mean() + math.log(self.num_codes)
+            kl = divergence_from_uniform(logits)
             if self.training and torch.is_grad_enabled():
                 codes = F.gumbel_softmax(logits, tau=self.temperature) @ self.codebook
             else:
