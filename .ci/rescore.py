@@ -18,7 +18,13 @@ import matplotlib
 from motionkit.fitting.checkpoints import list_checkpoints, read_checkpoint
 from motionkit.fitting.history import METRICS, History
 from motionkit.results import RECORD_FILE, load_record, load_results, save_results
-from motionkit.running.parameters import check_parameters, find_notebook, notebook_parameters, read_notebook
+from motionkit.running.parameters import (
+    check_parameters,
+    find_notebook,
+    notebook_parameters,
+    read_notebook,
+    read_profile,
+)
 from motionkit.training import load_weights
 
 NOTEBOOK = "01_heatmap_vqgan"
@@ -45,8 +51,9 @@ def rescore(run: Path) -> None:
         return History.read(folders[key])
 
     known = notebook_parameters(notebook)
-    values = {name: value for name, value in record.parameters.items() if name in known}
-    values = check_parameters(notebook, values, str(run)) | {"runs": str(run.parent.parent)}
+    recorded = {name: value for name, value in record.parameters.items() if name in known}
+    values = check_parameters(notebook, *read_profile(notebook, record.profile))  # for parameters newer than the run
+    values |= check_parameters(notebook, recorded, str(run)) | {"runs": str(run.parent.parent)}
     names: dict[str, Any] = {"display": lambda *_: None, "__name__": "rescored"}
     for cell in read_notebook(notebook).cells:
         if cell.cell_type != "code" or cell.source.startswith("explore_"):
