@@ -2,7 +2,8 @@
 
 For sweeps that were trained before a metric was added. Every cell of the notebook runs as it stands, but for the
 training, which is read from the run's last checkpoint, and the explorer. Results, examples and curves are written in
-place; the record keeps the time, the commit and the duration of the training and names the commit that scored.
+place; the record keeps the time, the commit and the duration of the training, and names the commit that scored and the
+parameters that the run did not know, which stand there with their present values.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def rescore(run: Path) -> None:
             names |= values | {"fit": fit}
     scored = load_record(run)
     about = {"started": record.started, "duration_s": record.duration_s, "commit": record.commit}
-    extra = scored.extra | {"scored_by": scored.commit}
+    extra = scored.extra | {"scored_by": scored.commit, "filled_in": sorted(set(known) - set(recorded))}
     results = load_results(run).assign(duration_s=record.duration_s, commit=record.commit)
     save_results(run, results, replace(scored, **about, extra=extra))
 

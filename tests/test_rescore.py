@@ -43,3 +43,4 @@ def test_scores_of_a_finished_run_come_back_from_its_checkpoint(tmp_path, monkey
     again = load_record(run)
     assert (again.started, again.duration_s, again.commit) == (record.started, 1234.0, record.commit)
     assert "scored_by" in again.extra
+    assert again.extra["filled_in"] == ["keypoint_windows"]
