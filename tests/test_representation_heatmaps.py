@@ -297,6 +297,16 @@ def test_gradients():
         assert torch.autograd.gradcheck(function, inputs)
 
 
+def test_gradients_after_drawing_in_inference_mode():
+    """As when a notebook scores a model and then goes on with something that learns."""
+    keypoints = torch.rand(3, 7, 2) * 10
+    with torch.inference_mode():
+        keypoints_to_heatmaps(keypoints, 11, 1.0)
+    keypoints.requires_grad_()
+    keypoints_to_heatmaps(keypoints, 11, 1.0).square().sum().backward()
+    assert keypoints.grad.abs().sum() > 0
+
+
 def test_gradients_are_finite_at_the_edges():
     points = torch.tensor([[4.0, 4.0], [4.0, 4.0], [1e30, 5.0], [math.nan, 2.0], [4.0 + 1e-9, 4.0], [-500.0, 3.0]])
     limbs = [(0, 1), (0, 2), (1, 3), (1, 4), (4, 5)]

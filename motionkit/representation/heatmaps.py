@@ -440,8 +440,10 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 @functools.lru_cache(maxsize=16)
 def _ones(rows: int, columns: int) -> Tensor:
-    """Peaks of 1; shared, so never to be written to."""
-    return torch.ones(rows, columns)
+    """Peaks of 1; shared, so never to be written to, and of use wherever the first call came from: a tensor made in
+    inference mode could not take part in gradients later."""
+    with torch.inference_mode(False):
+        return torch.ones(rows, columns, device="cpu")
 
 
 def _picture(size: Size) -> tuple[int, int]:
