@@ -67,12 +67,12 @@ class KeypointReader:
     ) -> Float[Tensor, "B"]:
         """Mean distance in pixels of the joints that were drawn (``peaks`` above 0), one number a window.
 
-            output: one channel for keypoints in the plane; the projections YZ, XZ, XY for joints in space, each read by
+        output: one channel for keypoints in the plane; the projections YZ, XZ, XY for joints in space, each read by
             itself and the three errors averaged.
         peaks: limbs at a joint that is drawn in no frame of the batch are not looked for.
 
-            The search begins at the window's mean pose, placed where the output is bright (``place_pose``), for every
-            output alike: a blank one gets the error of the mean pose, the true one what this reading can reach at best.
+        The search begins at the window's mean pose, placed where the output is bright (``place_pose``), for every
+        output alike: a blank one gets the error of the mean pose, the true one what this reading can reach at best.
         """
         views = [(0, 1)] if keypoints.shape[-1] == 2 else [(column, row) for column, row, _ in VIEWS]
         drawn = (peaks > 0).any(1).any(0)
