@@ -1,10 +1,17 @@
 """Vector quantizers: nearest code, straight-through, losses, moving averages, restarts."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+from torch import nn
 
-from motionkit.models.quantizers import EMACodebook, GradientCodebook, nearest_codes
+from motionkit.models.quantizers import EMACodebook, GradientCodebook, ResidualCodebooks, nearest_codes
 from motionkit.models.quantizers.lookup import look_up
+from motionkit.training import TrainConfig, TrainingDiverged, fit, load_weights
 
 KINDS = [GradientCodebook, EMACodebook]
 
@@ -176,6 +183,65 @@ def test_counts_that_decay_to_nothing_leave_finite_codes():
 def test_statistics_are_in_the_checkpoint_and_batch_scratch_is_not():
     names = set(EMACodebook(3, 2).state_dict())
     assert names == {"codebook", "counts", "sums", "recent", "num_recent"}
+
+
+class Coder(nn.Module):
+    """Points of the plane, a few a batch, as codes: some of 24 codes restart in every update."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder, self.decoder = nn.Linear(2, 4), nn.Linear(4, 2)
+        self.quantizer = ResidualCodebooks(24, 4, depth=2, decay=0.5, restart_below=0.5)
+
+    def loss(self, batch, step):
+        quantized = self.quantizer(self.encoder(batch).movedim(-1, 1))
+        error = (self.decoder(quantized.z_q.movedim(1, -1)) - batch).square().mean()
+        return {"loss": error + quantized.loss}
+
+    def after_step(self, step):
+        self.quantizer.update()
+
+
+def points(index):
+    return torch.randn(1, 5, 2, generator=torch.Generator().manual_seed(index))
+
+
+CONFIG = {"num_steps": 9, "lr": 1e-2, "device": "cpu", "progress": "off"}
+SCRIPT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import torch
+import test_models_quantizers as t
+torch.set_num_threads(1)
+t.fit(t.Coder(), t.points, t.TrainConfig(**t.CONFIG, accumulation=2, devices=2), checkpoint_dir=sys.argv[2])
+"""
+
+
+def test_two_processes_equal_accumulation(tmp_path):
+    """Statistics, the vectors that codes restart at, their order too; two micro-batches in each of two processes."""
+    one, two = Coder(), Coder()
+    fit(one, points, TrainConfig(**CONFIG, accumulation=4))
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, str(script), str(Path(__file__).parent), str(tmp_path / "two")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    load_weights(two, tmp_path / "two")
+    first = one.quantizer.books[0]
+    assert first.num_recent == 24
+    assert torch.cdist(first.codebook, first.recent).min() < 1e-5  # codes did restart in the last update
+    for name, tensor in one.state_dict().items():
+        torch.testing.assert_close(two.state_dict()[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_training_again_after_a_batch_that_is_not_finite_starts_clean():
+    model = Coder()
+    with pytest.raises(TrainingDiverged, match="batch index 3"):
+        fit(model, lambda index: points(index) / (index != 3), TrainConfig(**CONFIG))
+    fit(model, points, TrainConfig(**CONFIG))
+    assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -65,7 +65,8 @@ class EMACodebook(nn.Module):
 
     In training mode a call adds its batch to the statistics; ``update()``, called once after each optimizer step,
     moves the codes. Between updates the codebook stands still, so gradient accumulation over several calls equals
-    one call on the joined batch. The statistics are buffers and travel with checkpoints.
+    one call on the joined batch. The statistics are buffers and travel with checkpoints. ``train()`` and ``eval()``
+    drop what was gathered for an update that never came, as when a loss that was not finite ended the training.
 
     num_codes, dim: codes are (num_codes, dim).
     commitment_weight: weight of the only loss term.
@@ -101,16 +102,21 @@ class EMACodebook(nn.Module):
         self.register_buffer("new_sums", torch.zeros(num_codes, dim), persistent=False)
         self.new_vectors: list[Tensor] = []
 
+    def train(self, mode: bool = True) -> EMACodebook:
+        if self.new_vectors:
+            self._forget_new()
+        return super().train(mode)
+
     def forward(self, z: Float[Tensor, "batch dim *grid"]) -> Quantized:
         """Latents (B, dim, *grid) to ``Quantized``; in training mode the batch is added to the statistics."""
         vectors = to_rows(z, self.codebook.shape[1])
         is_learning = self.training and torch.is_grad_enabled()
         found = look_up(vectors, self.codebook, with_sums=is_learning)
         if is_learning:
-            self.new_counts += found.counts
-            self.new_sums += found.sums
             picks = torch.randperm(len(vectors), device=vectors.device)[: self.num_codes]
             self.new_vectors.append(vectors.detach()[picks])
+            self.new_counts += found.counts
+            self.new_sums += found.sums
         return _quantized(z, vectors, self.codebook, found, 0.0, self.commitment_weight)
 
     def codes(self, tokens: Int[Tensor, "*any"]) -> Float[Tensor, "*any dim"]:
@@ -131,7 +137,6 @@ class EMACodebook(nn.Module):
         for vectors in self.new_vectors:
             self.recent.copy_(torch.cat([vectors, self.recent])[: len(self.recent)])
             self.num_recent.add_(len(vectors)).clamp_(max=len(self.recent))
-        self.new_vectors = []
         picks = torch.randperm(len(self.recent), device=self.recent.device) % self.num_recent.clamp(min=1)
         self.counts.lerp_(self.new_counts, 1 - self.decay)
         self.sums.lerp_(self.new_sums, 1 - self.decay)
@@ -141,8 +146,12 @@ class EMACodebook(nn.Module):
         self.sums.copy_(torch.where(restart[:, None], mean_count * self.recent[picks], self.sums))
         used = self.counts > torch.finfo(self.counts.dtype).tiny  # a count that has decayed to nothing has no mean
         self.codebook.copy_(torch.where(used[:, None], self.sums / self.counts[:, None], self.codebook))
+        self._forget_new()
+
+    def _forget_new(self) -> None:
         self.new_counts.zero_()
         self.new_sums.zero_()
+        self.new_vectors = []
 
 
 class ResidualCodebooks(nn.Module):
