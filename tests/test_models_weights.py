@@ -76,6 +76,16 @@ def test_compact_kernels_are_off_by_half_a_step_and_the_rest_is_rounded_to_float
     assert sizes[0] < 0.45 * sizes[1]  # these small models have more biases than kernels
 
 
+@pytest.mark.parametrize(("name", "value"), [("quantizer.sums", 1e5), ("decoder.first.weight", float("nan"))])
+def test_what_a_compact_file_cannot_hold_is_named(name, value, tmp_path):
+    model = VQGAN(VQ)
+    with torch.no_grad():
+        model.state_dict()[name][0, 1] = value
+    with pytest.raises(ValueError, match=f"'{name}' reaches {value:g}, which a compact file cannot hold"):
+        save_weights(model, tmp_path, {}, is_compact=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_saving_again_replaces_and_leaves_nothing_behind(saved):
     save_weights(VQGAN(VQ), saved, {"step": 4})
     assert sorted(path.name for path in saved.iterdir()) == sorted([WEIGHTS, DESCRIPTION])

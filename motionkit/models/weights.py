@@ -35,6 +35,9 @@ def save_weights(
     is_compact: round convolution kernels to 8-bit integers, each slice along the first axis with a scale of its own,
         and all else to float16: about a quarter of the size. Kernels are off by at most 1/254 of their slice's largest
         weight.
+
+    Raises ``ValueError`` for a model without such a configuration, and for weights that are not finite or, but for
+    kernels, beyond the range of float16 where ``is_compact``.
     """
     if not is_dataclass(getattr(model, "config", None)):
         raise ValueError(f"{type(model).__name__} has no configuration dataclass in .config and cannot be saved")
@@ -108,6 +111,9 @@ def _compact(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             largest = tensor.abs().amax(dim=tuple(range(1, tensor.ndim)), keepdim=True)
             scale = (largest.float() / 127).clamp_min(1e-30)
             packed[name], packed[name + _SCALE] = (tensor / scale).round().to(torch.int8), scale
+        rounded = packed.get(name + _SCALE, packed[name])
+        if rounded.is_floating_point() and not rounded.isfinite().all():
+            raise ValueError(f"{name!r} reaches {tensor.abs().max().item():g}, which a compact file cannot hold")
     return packed
 
 
