@@ -257,6 +257,9 @@ def test_run_curves_set_runs_side_by_side_and_show_where_one_returned():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("step", "L1")
     (harm,) = run_curves(Figure().subplots(), {"guarded": frames["guarded"]}, "harm", split="guard")
     np.testing.assert_array_equal(harm.get_xydata(), [[3, 1.4]])
+    empty = Figure().subplots()
+    assert run_curves(empty, {}, "l1", log=True) == []
+    assert [text.get_text() for text in empty.texts] == ["not run"]
     spiky = pd.DataFrame(
         [(s, "train", "l1", 100.0 if s == 5 else 1.0) for s in range(11)], columns=frames["never"].columns
     )

@@ -12,7 +12,7 @@ SIDES = {"left": BLUE, "right": VERMILION, "center": "#4A4F57"}
 SIDES_ON_DARK = {"left": SKY, "right": ORANGE, "center": "#C9CED6"}
 
 # Lines of a chart, in order of use.
-LINES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, GRAY)
+LINES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, GRAY, BLACK)
 
 INK = "#23272E"
 MUTED = "#6B7280"

@@ -33,7 +33,7 @@ def run_curves(
     name, split: the value that is drawn, e.g. "l1" of "train", "harm" of "guard", a score of "validate".
     marks: steps that get a dotted rule and their label, e.g. ``{"discriminator starts": 1000}``.
     smooth: running median over so many logged points; the raw curve stays visible, paler.
-    log: logarithmic axis. ylabel: ``name`` by default.
+    log: logarithmic axis. ylabel: ``name`` by default. Without any run the axes say so.
 
     Raises ``ValueError`` naming the run that has no such value.
     """
@@ -63,4 +63,8 @@ def run_curves(
     axes.set_ylabel(name if ylabel is None else ylabel)
     if lines:
         axes.legend(fontsize=8, frameon=False)
+    else:
+        axes.set(xticks=[], yticks=[])
+        axes.minorticks_off()
+        axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", va="center", color=colors.MUTED)
     return lines
