@@ -1,7 +1,7 @@
 # Two commands for everyone: `make report` and `make test`. Both install what they need into .venv first.
 PYTHON      ?= python3
 CONSTRAINTS ?= -c .ci/constraints.txt# empty on a GPU machine: make report CONSTRAINTS=
-NOTEBOOKS   ?= 00 01 01b 01c
+NOTEBOOKS   ?= 00 01 01c
 PROFILE     ?= laptop
 BIN         := .venv/bin
 
