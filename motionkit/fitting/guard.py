@@ -1,6 +1,6 @@
 """Whether a phase of training does harm: a value of the loss since the phase began, against its level just before.
 
-A generative adversarial model is the case in point: the day its discriminator joins in, reconstruction may be ruined.
+A generative adversarial model is the case in point: when its discriminator joins in, reconstruction may be ruined.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class Guard:
     "warn" it says when harm begins. With "return" it keeps a checkpoint at the start and after every window that is no
     worse than the level (ratio at most 1) as ``good.safetensors``; at the first harm it restores all that is trained,
     optimizers and averages too, from there, and ``has_returned`` is true from then on: the model must leave out the
-    phase. The updates since are lost, the count of steps and all schedules go on. As long as it may return, a loss that
+    phase. The updates since are lost; the count of steps and what follows from it, such as the
+    learning rate, go on. As long as it may return, a loss that
     explodes does not end the run (one that is not finite does).
 
     metric: name of a positive value that ``loss`` returns at every step; of several micro-batches the mean counts.

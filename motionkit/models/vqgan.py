@@ -55,6 +55,8 @@ class VQGANConfig:
     l2_weight: of the mean squared error, which the paper does not have. Most pixels of a heatmap are empty, so a blank
         clip is what absolute error alone asks of a model that cannot tell yet where the limbs are; squared error asks
         for a blur, from which small models with few steps find on.
+    l2_final_weight, l2_steps: the weight falls by the same factor each step, to ``l2_final_weight`` in so many steps;
+        ``None``: it stays.
     perceptual: ``"efficientnet_lite0"``, ``"vgg16"`` or ``"none"``.
     perceptual_frames: frames per clip the perceptual distance looks at, evenly spaced and shifting by one from step
         to step; ``None`` for all.
