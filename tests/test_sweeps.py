@@ -234,7 +234,7 @@ def starts(planned):
 
 
 def test_failures_are_recorded_the_others_complete_and_only_they_are_repeated(tmp_path, monkeypatch):
-    text = "grid: [{mode: raises}, {mode: good}, {mode: exits}, {mode: hangs}, {steps: 5}]\ntimeout_s: 2"
+    text = "grid: [{mode: raises}, {mode: good}, {mode: exits}, {mode: hangs}, {steps: 5}]\ntimeout_s: 8"
     planned = prepare(tmp_path, text)
     out = io.StringIO()
     run_sweep(planned, workers=2, progress=SweepProgress(out))
