@@ -174,7 +174,7 @@ def result_row(record: RunRecord, table: str, row: str, column: str, values: flo
     values = np.atleast_1d(np.asarray(values, dtype=np.float64))
     if values.ndim != 1 or len(values) == 0:
         raise ValueError(f"table {table}, {row}, {column}: needs one value or one a seed, got shape {values.shape}")
-    mean, low, high = _mean_and_interval(values)
+    mean, low, high = mean_and_interval(values)
     return {
         "paper": record.paper,
         "table": table,
@@ -552,10 +552,13 @@ def _pool_seeds(key: tuple[str, str], cell: Sequence[Mapping]) -> tuple[float, f
             raise ValueError(
                 f"results hold several values of {', '.join(key)} for seed {seeds or '(none)'}: see {runs}"
             )
-    return *_mean_and_interval(np.array([line["value"] for line in cell])), len(cell)
+    return *mean_and_interval(np.array([line["value"] for line in cell])), len(cell)
 
 
-def _mean_and_interval(values: np.ndarray) -> tuple[float, float, float]:
+def mean_and_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean of (n,) values, one a seed, and the ends of its 95 % interval by Student's t; NaN where n is too small."""
+    if len(values) == 0:
+        return math.nan, math.nan, math.nan
     mean = float(values.mean())
     if len(values) == 1:
         return mean, math.nan, math.nan

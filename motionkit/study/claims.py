@@ -14,9 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from motionkit.results import RunRecord, published, result_row
+from motionkit.results import RunRecord, mean_and_interval, published, result_row
 from motionkit.study.kept import NO_ADVERSARY
 
 PAPER, TABLE = "vqgan", "III"
@@ -180,7 +179,7 @@ def check_claims(results: pd.DataFrame | None = None, claims: Sequence[Claim] = 
             theirs = claim.measure(*(printed.get(cell, math.nan) for cell in cells))
             complete = [values for values in seeds.values() if all(cell in values for cell in cells)]
             ours = np.array([claim.measure(*(values[cell] for cell in cells)) for values in complete])
-            mean, low, high = _interval(ours)
+            mean, low, high = mean_and_interval(ours)
             there = {cell for values in seeds.values() for cell in values}
             missing = [row for row, column in cells if (row, column) not in there]
             verdict = _verdict(mean, low, high) if len(ours) else f"not run: {', '.join(missing) or 'no common seed'}"
@@ -242,16 +241,6 @@ def _by_seed(results: pd.DataFrame | None, claims: Sequence[Claim]) -> dict[str,
         origin[key] = line["run"]
         seeds.setdefault(line["seeds"], {})[line["row"], line["column"]] = line["value"]
     return seeds
-
-
-def _interval(values: np.ndarray) -> tuple[float, float, float]:
-    if len(values) == 0:
-        return math.nan, math.nan, math.nan
-    mean = float(values.mean())
-    if len(values) == 1:
-        return mean, math.nan, math.nan
-    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
-    return mean, mean - half, mean + half
 
 
 def _verdict(mean: float, low: float, high: float) -> str:
