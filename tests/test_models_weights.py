@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from motionkit.models.dvae import DVAE, DVAEConfig
 from motionkit.models.vqgan import VQGAN, VQGANConfig
@@ -74,6 +75,15 @@ def test_compact_kernels_are_off_by_half_a_step_and_the_rest_is_rounded_to_float
     assert kernels > 10
     sizes = [(tmp_path / kind / WEIGHTS).stat().st_size for kind in ("compact", "whole")]
     assert sizes[0] < 0.45 * sizes[1]  # these small models have more biases than kernels
+
+
+def test_a_compact_kernel_without_its_scale_is_named(tmp_path):
+    save_weights(VQGAN(VQ), tmp_path, {}, is_compact=True)
+    state = load_file(tmp_path / WEIGHTS)
+    del state["decoder.first.weight:scale"]
+    save_file(state, tmp_path / WEIGHTS)
+    with pytest.raises(ValueError, match=r"weights\.safetensors: .*decoder\.first\.weight is stored in 8 bits"):
+        load_weights(VQGAN, tmp_path)
 
 
 @pytest.mark.parametrize(("name", "value"), [("quantizer.sums", 1e5), ("decoder.first.weight", float("nan"))])

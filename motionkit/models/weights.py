@@ -118,7 +118,10 @@ def _compact(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _whole(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Undoes ``_compact``; other weights stay as they are."""
+    """Undoes ``_compact``; other weights stay as they are. ``RuntimeError`` for a compact kernel without its scale."""
+    for name, tensor in state.items():
+        if tensor.dtype == torch.int8 and name + _SCALE not in state:
+            raise RuntimeError(f"{name} is stored in 8 bits, and its scale is missing")
     return {
         name: tensor * state[name + _SCALE] if name + _SCALE in state else tensor
         for name, tensor in state.items()
