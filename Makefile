@@ -17,6 +17,7 @@ help:
 	@echo "make test-browser  the tests in a real browser alone; without one they fail"
 	@echo "make figures  keep the pictures, tables and records of the last report in figures/, its times in the README"
 	@echo "make study SWEEP=runs/sweeps/NAME  keep what a sweep found in figures/sweeps/, where notebook 01c reads it"
+	@echo "make pretrained SWEEP=runs/sweeps/NAME  make a sweep's models the trained tokenizers inside the kit"
 	@echo "make bench    speed side by side with the peers"
 	@echo "make lab      JupyterLab at notebooks/00_start_here.ipynb"
 	@echo "make dashboard     the same notebook as a page without code"
