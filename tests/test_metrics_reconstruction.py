@@ -3,7 +3,6 @@ import torch
 
 from motionkit.data.cameras import dome
 from motionkit.data.catalogue import load_dataset
-from motionkit.data.clip import convert_clip
 from motionkit.data.skeleton import H36M_17
 from motionkit.data.windows import WindowBatches, cut_windows, thin
 from motionkit.metrics.image import l1, psnr, ssim, ssim_foreground, tstd_code
@@ -144,7 +143,7 @@ def test_table_of_all_rows():
 
 @pytest.mark.parametrize("dimensions", ["2d", "3d"])
 def test_keypoint_error_of_truth_blank_and_a_shifted_picture(dimensions):
-    clips = [convert_clip(clip, H36M_17) for clip in load_dataset("sample")]
+    clips = load_dataset("sample", H36M_17)
     windows = thin(cut_windows(clips, length=8, stride=20, fps=20.0), 3)
     video = HeatmapVideo(H36M_17, dimensions, 64, 0.75, tuple(dome()))
     drawn = list(WindowBatches(windows, 1, seed=0, transform=video.scored).in_order())

@@ -6,7 +6,6 @@ import torch
 from motionkit.data.anomalies import backward, jittered, shuffled
 from motionkit.data.cameras import dome
 from motionkit.data.catalogue import load_dataset
-from motionkit.data.clip import convert_clip
 from motionkit.data.skeleton import H36M_17
 from motionkit.data.windows import cut_windows, thin
 from motionkit.metrics.detection import auc
@@ -21,7 +20,7 @@ VIDEO = HeatmapVideo(H36M_17, "2d", 32, 0.75, tuple(dome()))
 
 @pytest.fixture(scope="module")
 def windows():
-    clips = [convert_clip(clip, H36M_17) for clip in load_dataset("synthetic", max_clips=24)]
+    clips = load_dataset("synthetic", H36M_17, max_clips=24)
     return thin(cut_windows(clips, length=8, stride=8, fps=20.0), 40)
 
 

@@ -6,10 +6,12 @@ import shutil
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
+from motionkit.models.dvae import DVAE, DVAEConfig
 from motionkit.models.pretrained import (
     FOLDER,
     INDEX,
@@ -20,6 +22,7 @@ from motionkit.models.pretrained import (
     load_pretrained,
     read_index,
 )
+from motionkit.models.quantizers import QuantizerKind
 from motionkit.models.vqgan import VQGAN, VQGANConfig
 from motionkit.models.weights import DESCRIPTION, WEIGHTS, save_weights
 from motionkit.results import result_row, save_results, start_record
@@ -57,7 +60,7 @@ def kept(trained, tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("quantizer", ["ema", "gradient"])
+@pytest.mark.parametrize("quantizer", get_args(QuantizerKind))
 def test_a_lean_model_is_equal_to_the_bit(quantizer):
     torch.manual_seed(1)
     model = VQGAN(replace(SMALL, quantizer=quantizer))
@@ -66,10 +69,20 @@ def test_a_lean_model_is_equal_to_the_bit(quantizer):
     assert torch.equal(before.output, after.output)
     assert torch.equal(before.tokens, after.tokens)
     assert torch.equal(lean.decode(before.tokens), model.decode(before.tokens))
-    assert quantizer == "gradient" or torch.equal(before.q_loss, after.q_loss)
+    assert quantizer in ("gradient", "gumbel") or torch.equal(before.q_loss, after.q_loss)
     assert not any(name.startswith("discriminator") for name in lean.state_dict())
-    assert not any("sums" in name or "counts" in name for name in lean.state_dict())
+    assert quantizer == "residual" or not any("sums" in name or "counts" in name for name in lean.state_dict())
     assert model.discriminator is not None  # the argument stays as it was
+
+
+def test_a_dvae_is_kept_and_loaded_as_one(tmp_path):
+    torch.manual_seed(1)
+    model = DVAE(DVAEConfig(3, widths=(8, 8, 8), encoder_blocks=1, decoder_blocks=1, num_codes=32, code_dim=8)).eval()
+    keep_pretrained(model, "dvae-2d-f8-32", "for a test", {}, tmp_path)
+    loaded = load_pretrained("dvae-2d-f8-32", folder=tmp_path)
+    assert isinstance(loaded, DVAE)
+    tokens = torch.arange(4).reshape(1, 1, 2, 2)
+    torch.testing.assert_close(loaded.decode(tokens), model.decode(tokens), rtol=0, atol=0.02)
 
 
 def test_a_kept_model_is_a_fraction_as_large_and_draws_nearly_the_same(trained, kept, tmp_path):
@@ -105,10 +118,14 @@ def test_an_unknown_name_gets_the_nearest(kept):
 
 
 def test_models_are_listed_by_compression_and_codes(trained, tmp_path):
-    for name in ("vqgan-2d-f32-128", "vqgan-2d-f8-512", "vqgan-2d-f16-128", "vqgan-2d-f8-128"):
+    in_order = [
+        "vqgan-2d-f8-128", "vqgan-2d-f8-512", "vqgan-2d-f16-128", "vqgan-2d-f32-128", "dvae-2d-f8-2048",
+        "vqgan-2d-f8-512-denoiser",
+    ]  # fmt: skip
+    for name in reversed(in_order):
         keep_pretrained(trained, name, name, {}, tmp_path)
     keep_pretrained(trained, "vqgan-2d-f8-512", "again", {}, tmp_path)
-    assert list(read_index(tmp_path)) == ["vqgan-2d-f8-128", "vqgan-2d-f8-512", "vqgan-2d-f16-128", "vqgan-2d-f32-128"]
+    assert list(read_index(tmp_path)) == in_order
     assert read_index(tmp_path)["vqgan-2d-f8-512"].about == "again"
 
 
@@ -121,7 +138,7 @@ spec.loader.exec_module(script)
 
 def test_the_index_names_what_is_there_and_the_whole_is_small():
     assert set(PRETRAINED) == {path.parent.name for path in FOLDER.glob(f"*/{WEIGHTS}")}
-    assert set(PRETRAINED) <= set(script.NAMES)
+    assert set(PRETRAINED) == set(script.NAMES)
     sizes = [path.stat().st_size for path in FOLDER.glob(f"*/{WEIGHTS}")]
     assert sum(sizes) < 20e6
 
@@ -130,7 +147,7 @@ def test_the_index_names_what_is_there_and_the_whole_is_small():
 def test_every_model_of_the_kit_loads_and_knows_where_it_comes_from(name):
     model = load_pretrained(name)  # checks its sum
     rate, codes = 2**model.config.num_downsamples, model.config.num_codes
-    assert name == f"vqgan-2d-f{rate}-{codes}"
+    assert name.removesuffix("-denoiser") == f"{type(model).__name__.lower()}-2d-f{rate}-{codes}"
     assert model.reconstruct(torch.zeros(1, 16, 32, 64, 64)).output.shape == (1, 1, 32, 64, 64)
     description = json.loads((FOLDER / name / DESCRIPTION).read_text())
     record = description["provenance"]

@@ -13,7 +13,6 @@ from PIL import Image
 
 from motionkit.data.cameras import dome
 from motionkit.data.catalogue import load_dataset
-from motionkit.data.clip import convert_clip
 from motionkit.data.keypoints import read_keypoints
 from motionkit.data.skeleton import H36M_17
 from motionkit.data.windows import cut_windows, thin
@@ -45,7 +44,7 @@ def vqgan(num_downsamples=3, num_codes=16, channels=(16, 1), seed=0):
 
 @pytest.fixture(scope="module")
 def windows():
-    clips = [convert_clip(clip, H36M_17) for clip in load_dataset("sample")]
+    clips = load_dataset("sample", H36M_17)
     return thin(cut_windows(clips, length=16, stride=16, fps=20.0), 3)
 
 

@@ -12,19 +12,20 @@ import numpy as np
 from motionkit.data.bandai_namco import read_bandai_namco
 from motionkit.data.bvh import read_bvh
 from motionkit.data.cache import cached_clips
-from motionkit.data.clip import MotionClip
+from motionkit.data.clip import MotionClip, convert_clip
 from motionkit.data.cmu import read_cmu, read_cmu_amc
 from motionkit.data.dataset import DataSet, captions_of, short_hash
 from motionkit.data.folder import motion_files, read_folder
 from motionkit.data.panoptic import POSE_FOLDER, read_panoptic
 from motionkit.data.sample.cmu import load_sample
-from motionkit.data.skeleton import BANDAI_NAMCO_21
+from motionkit.data.skeleton import BANDAI_NAMCO_21, Skeleton
 from motionkit.data.synthetic import generate_dataset
 from motionkit.data.windows import default_split
 
 
 def load_dataset(
     name_or_folder: str | Path,
+    skeleton: Skeleton | None = None,
     *,
     max_clips: int | None = None,
     subjects: Collection[str] | None = None,
@@ -33,14 +34,15 @@ def load_dataset(
     """The clips of a named data set, or of a folder of your own motion files.
 
     name_or_folder: a name of ``CATALOGUE``, else the path of a folder (see ``motionkit.data.folder.read_folder``).
+    skeleton: convert each clip to it (``convert_clip``); ``None``: as they were recorded.
     subjects, actions: keep only these.
     max_clips: keep at most so many, evenly spread over the data set's order.
 
     >>> [clip.name for clip in load_dataset("sample")]
     ['cmu/01_01', 'cmu/01_03']
 
-    Raises ``ValueError`` naming the nearest valid name, subject or action, or a broken file; ``FileNotFoundError``
-    saying which files to put where.
+    Raises ``ValueError`` naming the nearest valid name, subject or action, or a broken file, and for clips that cannot
+    be converted; ``FileNotFoundError`` saying which files to put where.
     """
     name = str(name_or_folder)
     if name not in CATALOGUE and (folder := Path(name).expanduser()).is_dir():
@@ -58,7 +60,7 @@ def load_dataset(
         if max_clips < 1:
             raise ValueError(f"max_clips is {max_clips}, expected at least 1")
         clips = [clips[index] for index in np.linspace(0, len(clips) - 1, max_clips).round().astype(int)]
-    return clips
+    return clips if skeleton is None else [convert_clip(clip, skeleton) for clip in clips]
 
 
 def split_dataset(name_or_folder: str | Path, clips: Sequence[MotionClip]) -> tuple[list[MotionClip], list[MotionClip]]:

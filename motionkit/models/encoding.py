@@ -13,6 +13,7 @@ from torch import Tensor
 
 from motionkit.data.windows import Windows
 from motionkit.models.autoencoder import Reconstruction
+from motionkit.models.dvae import DVAE
 from motionkit.models.pretrained import load_pretrained
 from motionkit.models.vqgan import VQGAN
 from motionkit.models.weights import load_weights
@@ -56,13 +57,13 @@ class EncodedWindows:
         return (2 * keypoints / size - 1).flatten(2)
 
 
-def load_tokenizer(name_or_folder: str | Path, device: str | torch.device = "cpu") -> VQGAN:
-    """A trained VQ-GAN that comes with the kit (see ``PRETRAINED``), or one of your own, saved by ``save_weights``.
+def load_tokenizer(name_or_folder: str | Path, device: str | torch.device = "cpu") -> VQGAN | DVAE:
+    """A trained tokenizer that comes with the kit (see ``PRETRAINED``), or one of your own, saved by ``save_weights``.
 
     Raises as ``load_pretrained`` for an unknown name and as ``load_weights`` for a folder.
     """
     if Path(name_or_folder).is_dir():
-        return load_weights(VQGAN, name_or_folder, device)[0]
+        return load_weights((VQGAN, DVAE), name_or_folder, device)[0]
     return load_pretrained(str(name_or_folder), device)
 
 

@@ -6,6 +6,7 @@ Each is a folder of ``motionkit.models.weights`` in ``pretrained/`` beside this 
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 import json
@@ -19,6 +20,7 @@ from typing import Any
 import torch
 
 from motionkit.data.atomic import written_whole
+from motionkit.models.dvae import DVAE
 from motionkit.models.vqgan import VQGAN
 from motionkit.models.weights import WEIGHTS, load_weights, save_weights
 
@@ -46,10 +48,11 @@ def read_index(folder: Path = FOLDER) -> dict[str, Pretrained]:
 PRETRAINED: Mapping[str, Pretrained] = MappingProxyType(read_index())
 
 
-def load_pretrained(name: str, device: str | torch.device = "cpu", *, folder: Path = FOLDER) -> VQGAN:
+def load_pretrained(name: str, device: str | torch.device = "cpu", *, folder: Path = FOLDER) -> VQGAN | DVAE:
     """A trained model in evaluation mode, single precision.
 
-    name: one of ``PRETRAINED``: ``vqgan-<view>-f<compression>-<codes>``. Its ``about`` says which windows it reads.
+    name: one of ``PRETRAINED``: ``<model>-<view>-f<compression>-<codes>``, and ``-denoiser`` where it was trained to
+        draw clean video of corrupted keypoints. Its ``about`` says which windows it reads.
     folder: where models and their index lie, if not in the kit.
 
     Raises: ``ValueError`` for an unknown name, naming the nearest one, and for a file whose checksum is another,
@@ -65,14 +68,16 @@ def load_pretrained(name: str, device: str | torch.device = "cpu", *, folder: Pa
         raise ValueError(
             f"{path}: SHA-256 is {found}, expected {index[name].sha256}: the file is damaged; install the kit again"
         )
-    return load_weights(VQGAN, folder / name, device)[0]
+    return load_weights((VQGAN, DVAE), folder / name, device)[0]
 
 
-def keep_pretrained(model: VQGAN, name: str, about: str, provenance: Mapping[str, Any], folder: Path = FOLDER) -> None:
+def keep_pretrained(
+    model: VQGAN | DVAE, name: str, about: str, provenance: Mapping[str, Any], folder: Path = FOLDER
+) -> None:
     """Put a trained model among the pretrained ones, in place of one of that name: ``for_inference``, and compact.
 
     Rounding the weights moved the SSIM of unseen clips by less than 0.003 and their PSNR by less than 0.01 dB, up or
-    down, in the six models of the kit; the file is a quarter as large.
+    down, in the six VQ-GANs of the kit; the file is a quarter as large.
     """
     save_weights(for_inference(model), folder / name, provenance, is_compact=True)
     index = read_index(folder) if (folder / INDEX).is_file() else {}
@@ -82,12 +87,14 @@ def keep_pretrained(model: VQGAN, name: str, about: str, provenance: Mapping[str
         aside.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
 
 
-def for_inference(model: VQGAN) -> VQGAN:
+def for_inference(model: VQGAN | DVAE) -> VQGAN | DVAE:
     """The model without what training alone needs; ``reconstruct``, ``encode`` and ``decode`` stay equal to the bit.
 
     Leaves out the discriminator, and the running statistics of a moving-average codebook, which then is an ordinary
-    one without a codebook term: the Q-loss stays the same too.
+    one without a codebook term: the Q-loss stays the same too. Residual codebooks keep theirs; a dVAE has none.
     """
+    if isinstance(model, DVAE):
+        return copy.deepcopy(model).eval()
     config = replace(model.config, adversarial_start=None)
     if config.quantizer == "ema":
         config = replace(config, quantizer="gradient", codebook_weight=0.0)
@@ -101,6 +108,7 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _by_numbers(item: tuple[str, Pretrained]) -> list[int]:
-    """F8 before F16."""
-    return [int(digits) for digits in re.findall(r"\d+", item[0])]
+def _by_numbers(item: tuple[str, Pretrained]) -> list[str | int]:
+    """VQ-GANs before others, F8 before F16, special ones last."""
+    model, *_, special = re.split(r"\d+", name := item[0])
+    return [special, model != "vqgan-", *(int(digits) for digits in re.findall(r"\d+", name))]

@@ -6,7 +6,7 @@ Loading runs no code from the files.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -53,11 +53,12 @@ def save_weights(
 
 
 def load_weights(
-    model_type: type[Model], folder: str | Path, device: str | torch.device = "cpu"
+    model_type: type[Model] | Sequence[type[Model]], folder: str | Path, device: str | torch.device = "cpu"
 ) -> tuple[Model, dict[str, Any]]:
     """The model of this type in a folder written by ``save_weights``, in evaluation mode, and its provenance.
 
-    model_type: a class that is built from one configuration dataclass, ``def __init__(self, config: SomeConfig)``.
+    model_type: a class that is built from one configuration dataclass, ``def __init__(self, config: SomeConfig)``, or
+        several, any of which will do.
     Raises: ``FileNotFoundError``; ``ValueError`` naming the file for another model, unknown configuration keys,
     damaged files, and weights that do not fit the configuration.
     """
@@ -72,8 +73,10 @@ def load_weights(
         raise ValueError(f"{path}: not valid json: {error}") from None
     if not isinstance(description, dict) or not {"model", "config", "provenance"} <= set(description):
         raise ValueError(f"{path}: expected an object with 'model', 'config' and 'provenance'")
-    if description["model"] != model_type.__name__:
-        raise ValueError(f"{path}: holds a {description['model']!r}, not a {model_type.__name__!r}")
+    types = {kind.__name__: kind for kind in ((model_type,) if isinstance(model_type, type) else model_type)}
+    if description["model"] not in types:
+        raise ValueError(f"{path}: holds a {description['model']!r}, not a {' or a '.join(map(repr, types))}")
+    model_type = types[description["model"]]
     config_type = get_type_hints(model_type.__init__)["config"]
     try:
         model = model_type(config_from_dict(config_type, description["config"]))

@@ -37,6 +37,7 @@ def reconstruction_strip(
     fps: float | None = None,
     channel_names: Sequence[str] | None = None,
     error_max: float | None = None,
+    title: str = "",
 ) -> list[list[AxesImage]]:
     """Ground truth, reconstruction and absolute error, one column a frame.
 
@@ -45,6 +46,7 @@ def reconstruction_strip(
     frames: which frames; ``num_frames`` evenly spread ones by default.
     fps: with it the columns are titled in seconds, else by frame number.
     error_max: upper end of the error's color scale; the largest error shown by default.
+    title: of the whole figure.
 
     Returns the images, row by row. Raises ``ValueError`` on shapes that differ or a frame outside the clip.
     """
@@ -67,6 +69,8 @@ def reconstruction_strip(
         name = f"{names[line // 3]}\n" if names and row == 1 else ("\n" if names else "")
         axes[line, 0].set_ylabel(f"{name}{_ROWS[row]}", fontsize=8.5, color=colors.INK)
     _strip_scales(figure, axes, images)
+    if title:
+        figure.suptitle(title)
     return images
 
 

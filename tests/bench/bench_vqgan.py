@@ -36,7 +36,6 @@ from torch.utils.flop_counter import flop_registry
 
 from motionkit.data.cameras import dome
 from motionkit.data.catalogue import load_dataset
-from motionkit.data.clip import convert_clip
 from motionkit.data.skeleton import H36M_17
 from motionkit.data.windows import WindowBatches, cut_windows
 from motionkit.fitting.surroundings import pick_device, run_settings
@@ -142,7 +141,7 @@ def as_published(model: VQGAN) -> VQGAN:
 
 
 def batches_of(frames: int, pixels: int, batch_size: int, device: torch.device) -> WindowBatches:
-    clips = [convert_clip(clip, H36M_17) for clip in load_dataset("sample")]
+    clips = load_dataset("sample", H36M_17)
     video = HeatmapVideo(H36M_17, "2d", pixels, 0.75, tuple(dome()))
     windows = cut_windows(clips, length=frames, stride=8, fps=20.0)
     return WindowBatches(windows, batch_size, seed=0, transform=video, device=device)
