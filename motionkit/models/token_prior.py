@@ -131,7 +131,7 @@ class CountPrior:
             raise ValueError(f"tokens run from {tokens.min()} to {tokens.max()}, outside a codebook of {num_codes}")
         self.grid, self.memory, self.smoothing = tuple(tokens.shape[1:]), memory, smoothing
         cells = tokens.flatten(1)
-        offsets = torch.arange(cells.shape[1]) * num_codes
+        offsets = torch.arange(cells.shape[1], device=cells.device) * num_codes
         counts = torch.bincount((cells + offsets).flatten(), minlength=cells.shape[1] * num_codes)
         counts = counts.view(-1, num_codes).double()
         overall = (counts.sum(0) + smoothing / num_codes) / (counts.sum() + smoothing)
@@ -142,7 +142,7 @@ class CountPrior:
     def log_prob(self, tokens: Int[Tensor, "batch *grid"]) -> Float[Tensor, "batch *grid"]:
         """Log-probability [nats] of each token, as of ``TokenPrior``."""
         _check_grid(tokens, self.grid)
-        here = torch.arange(math.prod(self.grid)).view(self.grid)
+        here = torch.arange(math.prod(self.grid), device=tokens.device).view(self.grid)
         probability = self.by_cell[here, tokens]
         if self.memory:
             before, after = tokens[:, :-1], tokens[:, 1:]
