@@ -280,7 +280,7 @@ class TestCompare:
         assert finding in line(compare("vqgan", "III", results_table([])), row, column)["note"]
 
     def test_every_note_names_cells_that_exist(self):
-        from motionkit.results import _read_published, published
+        from motionkit.results.papers import _read_published, published
 
         for file in ("notes.csv", "columns.csv"):
             _, cells = _read_published(file)

@@ -24,7 +24,7 @@ from motionkit.study.kept import (
     result_rows,
     thin_history,
 )
-from motionkit.study.tables import table_of_sizes, table_one, table_two
+from motionkit.study.methods import table_of_sizes, table_one, table_two
 from motionkit.study.views import curves_of, grid_of, shared_windows, starts_of, teaser, trade_off_of
 
 

@@ -18,7 +18,8 @@ import nbformat.v4 as v4
 import psutil
 import pytest
 
-from motionkit import cli, results
+from motionkit import cli
+from motionkit.results import record
 from motionkit.running import executors, kernels, sweep_plan, sweep_run, sweeps
 from motionkit.running.configs_check import refused_settings
 from motionkit.running.executors import WorkerLost, shares
@@ -55,8 +56,8 @@ if mode == "hangs" and not Path("mended").exists():
 print(f"loss {0.5 / steps:.2f}")
 """
 STILL = """\
-import motionkit.results, motionkit.running.kernels
-motionkit.results.code_version = lambda: "still"
+import motionkit.results.record, motionkit.running.kernels
+motionkit.results.record.code_version = lambda: "still"
 motionkit.running.kernels._modules = lambda: ["json"]
 motionkit.running.kernels._code_stamp = lambda: 0
 import motionkit.running.sweeps
@@ -69,7 +70,7 @@ main()
 @pytest.fixture(autouse=True)
 def quick(tmp_path, monkeypatch):
     """One version of the code, kernels that import nothing heavy, runs in a temporary folder."""
-    for module in (results, executors):
+    for module in (record, executors):
         monkeypatch.setattr(module, "code_version", lambda: "still")
     monkeypatch.setattr(kernels, "_modules", lambda: ["json"])
     monkeypatch.setattr(kernels, "_code_stamp", lambda: 0)
@@ -137,7 +138,7 @@ def test_the_id_follows_everything_a_result_depends_on_and_nothing_else(tmp_path
     notebook.cells[-1].source += "\nprint(1)"
     nbformat.write(notebook, tmp_path / "01_tiny.ipynb")
     ids.add(plan_runs(read_sweep(file))[0].id)
-    monkeypatch.setattr(results, "code_version", lambda: "newer")
+    monkeypatch.setattr(record, "code_version", lambda: "newer")
     ids.add(plan_runs(read_sweep(file))[0].id)
     assert len(ids) == 7
 
@@ -304,7 +305,7 @@ def test_a_killed_driver_leaves_no_kernel_and_an_interrupted_one_goes_on_where_i
     wait_for(lambda: not kernels_of(tmp_path))
     done = prepare_sweep(tmp_path / "tiny.yaml")
     assert [done.states[r.id].state if r.id in done.states else "missing" for r in done.runs] == ["done", "missing"]
-    record = (done.folder_of(done.runs[0]) / "run.json").read_text()
+    written = (done.folder_of(done.runs[0]) / "run.json").read_text()
 
     hangs(tmp_path)[0].write_text("")
     driver = start_driver(tmp_path)
@@ -328,7 +329,7 @@ def test_a_killed_driver_leaves_no_kernel_and_an_interrupted_one_goes_on_where_i
     run_sweep(planned, progress=silent())
     assert {state.state for state in planned.states.values()} == {"done"}
     assert starts(planned) == {"mode=good": 1, "mode=hangs": 3}
-    assert (planned.folder_of(planned.runs[0]) / "run.json").read_text() == record
+    assert (planned.folder_of(planned.runs[0]) / "run.json").read_text() == written
 
 
 def test_the_command_says_by_its_exit_code_that_runs_failed(tmp_path, monkeypatch, capsys):

@@ -57,10 +57,10 @@ Path(runs, "value.txt").write_text(str(seed))
 """
 # The version of the code is held still, so that nobody's commit starts the sweep anew; kernels import nothing heavy.
 STILL = """\
-import motionkit.results, motionkit.running.kernels
-motionkit.results.code_version = lambda: "stress"
+import motionkit.results.record, motionkit.running.kernels
+motionkit.results.record.code_version = lambda: "stress"
 import motionkit.running.executors
-motionkit.running.executors.code_version = motionkit.results.code_version
+motionkit.running.executors.code_version = motionkit.results.record.code_version
 motionkit.running.kernels._modules = lambda: ["json"]
 motionkit.running.kernels._code_stamp = lambda: 0
 """
