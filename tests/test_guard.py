@@ -49,6 +49,18 @@ class Toy(nn.Module):
         self.codebook.lerp_(self.generator.bias, 0.1)
 
 
+class VolumeToy(Toy):
+    """The generator's weights are stored with channels last, as those of the models for video are."""
+
+    class Generator(nn.Conv3d):
+        def forward(self, x):
+            return super().forward(x[..., None, None, None]).flatten(1)
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.generator = self.Generator(6, 6, 3, padding=1).to(memory_format=torch.channels_last_3d)
+
+
 def batches(index):
     return torch.randn(8, 6, generator=torch.Generator().manual_seed(index))
 
@@ -215,8 +227,14 @@ def test_harm_that_comes_late_goes_back_to_the_last_good_window(tmp_path):
     assert row["returned_to"] == START + 2 * WINDOW
 
 
-@pytest.mark.parametrize("stop_at", [START - 3, START, START + 3, START + WINDOW, START + WINDOW + 3, STEPS - 1])
-def test_resume_equals_no_interruption_across_the_return(stop_at, tmp_path):
+@pytest.mark.parametrize(
+    ("toy", "stop_at"),
+    [
+        *((Toy, step) for step in (START - 3, START, START + 3, START + WINDOW, START + WINDOW + 3, STEPS - 1)),
+        *((VolumeToy, step) for step in (START + 3, START + WINDOW + 3)),
+    ],
+)
+def test_resume_equals_no_interruption_across_the_return(toy, stop_at, tmp_path):
     """Before, at and after the good checkpoint and the return; with regular checkpoints, one of them kept."""
     config = replace(CONFIG, accumulation=2, checkpoint_every=11, keep_last=1, validate_every=WINDOW)
 
@@ -228,7 +246,7 @@ def test_resume_equals_no_interruption_across_the_return(stop_at, tmp_path):
             raise KeyboardInterrupt
         return batches(index)
 
-    whole, parts, fresh = Toy(), Toy(), Toy()
+    whole, parts, fresh = toy(), toy(), toy()
     straight = fit(whole, batches, config, validate=validate, checkpoint_dir=tmp_path / "whole")
     with pytest.raises(TrainingInterrupted, match=f"after step {stop_at} of"):
         fit(parts, interrupted, config, validate=validate, checkpoint_dir=tmp_path / "parts")

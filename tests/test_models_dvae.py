@@ -9,6 +9,7 @@ from moving_bar import moving_bar
 
 from motionkit.models import vqgan
 from motionkit.models.dvae import DVAE, PAPER_2D_DVAE_F8_2048, PAPER_3D_DVAE_F8_2048, DVAEConfig
+from motionkit.training import TrainConfig, fit
 
 TINY = DVAEConfig(widths=(8, 8, 16), num_downsamples=2, encoder_blocks=1, decoder_blocks=1, num_codes=16, code_dim=8)
 
@@ -126,3 +127,16 @@ def test_wrong_clips_are_refused_with_their_shape():
 def test_impossible_configurations_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         DVAEConfig(**values)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
+    def batches(index):
+        return moving_bar(frames=4).roll(index, -1)
+
+    settings = {"lr": 1e-3, "schedule": "constant", "progress": "off", "checkpoint_every": 2}
+    whole, first, second = (build(replace(TINY, temperature_steps=4)) for _ in range(3))
+    fit(whole, batches, TrainConfig(4, **settings))
+    fit(first, batches, TrainConfig(2, **settings), checkpoint_dir=tmp_path)
+    assert fit(second, batches, TrainConfig(4, **settings), checkpoint_dir=tmp_path).resumed_from == 2
+    for (name, a), b in zip(whole.state_dict().items(), second.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
