@@ -55,7 +55,8 @@ def about(record: RunRecord, steps: int, measured: dict[str, float]) -> str:
     text += f"sigma {p['sigma_px']:g} px; {steps:,} steps on {record.dataset}, seed {record.seeds[0]}"
     if corruption := p.get("corruption"):
         text += ", of keypoints with " + ", ".join(f"{kind} up to {level:g}" for kind, level in corruption.items())
-    return text + (f"; SSIM {measured['SSIM']:.3f} on held-out clips" if "SSIM" in measured else "")
+    shown = " that it is shown clean" if corruption else ""
+    return text + (f"; SSIM {measured['SSIM']:.3f} on held-out clips{shown}" if "SSIM" in measured else "")
 
 
 def export(folder: Path, seed: int = 0, to: Path = FOLDER) -> dict[str, Path]:

@@ -79,6 +79,8 @@ def pivot_texts(table: pd.DataFrame) -> pd.DataFrame:
 
 def format_pivot(table: pd.DataFrame, width: int = 110) -> str:
     """``pivot``'s table as text for a terminal or a notebook; too many columns continue below."""
+    if table.empty:
+        return "nothing has run yet"
     about = "mean ± half the 95 % interval over seeds (number of seeds)"
     return f"{about}\n{format_table(pivot_texts(table), width=width)}"
 

@@ -63,6 +63,17 @@ def test_psnr_pools_the_channels_of_a_frame():
     assert scores["PSNR"].item() == pytest.approx(-10 * torch.tensor(0.09 / 3).log10().item(), abs=1e-3)
 
 
+def test_tstd_is_of_the_curves_of_whole_frames():
+    """Three channels that err in turn: every frame as a whole errs alike, and its curves are flat."""
+    target = torch.zeros(1, 3, 6, 16, 16)
+    output = target.clone()
+    for frame in range(6):
+        output[:, frame % 3, frame, 4:8, 4:8] = 0.5
+    scores = reconstruction_scores(lambda *_: output, [{"input": target, "target": target}])
+    assert scores["T-Std"].item() == pytest.approx(0, abs=1e-6)
+    assert tstd_code(output, target).min() > 0.2  # channel by channel they are not flat
+
+
 def test_outputs_are_clipped():
     bright = [{"input": torch.ones(1, 1, 4, 16, 16), "target": torch.ones(1, 1, 4, 16, 16)}]
     assert reconstruction_scores(lambda video, _: video * 7, bright)["L1"].item() == 0

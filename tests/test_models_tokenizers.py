@@ -78,6 +78,9 @@ def test_kinds_differ_in_channels_codes_and_length():
     assert replace(in_3d, **same_steps) == replace(VQ, in_channels=3, out_channels=3, num_codes=1024)
     assert configs["3D dVAE F8/2048"] == replace(DV, in_channels=3, out_channels=3, temperature_steps=150)
     assert [type(build_tokenizer(config)) for config in configs.values()] == [VQGAN, DVAE] * 2
+    own = {"adversarial_start": 7, "adversarial_factor": 1.0}
+    changed = tokenizer_configs(KINDS, VQ, DV, CODES, longer_3d=1.5, vqgan_3d=own)
+    assert changed == configs | {"3D VQ-GAN F8/1024": replace(in_3d, **own)}
     without = tokenizer_configs(["3D VQ-GAN"], replace(VQ, adversarial_start=None), DV, CODES, 2.0)
     assert without["3D VQ-GAN F8/1024"].adversarial_start is None
 

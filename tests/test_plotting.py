@@ -274,7 +274,7 @@ def test_token_usage_sorts_shares_and_marks_dead_codes():
     line = token_usage(axes, torch.tensor([1, 0, 5, 0, 2, 0, 0, 0]), log=False)
     np.testing.assert_allclose(line.get_ydata()[:8], [62.5, 25, 12.5, 0, 0, 0, 0, 0])
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["3 of 8 codes used", "even use (12 %)", "5 dead"]
+    assert labels == ["3 of 8 codes used", "even use (12 %)", "5 unused"]
     assert axes.get_ylabel() == "share of tokens [%]"
     with pytest.raises(ValueError, match="none negative"):
         token_usage(axes, [1, -1])

@@ -1,6 +1,7 @@
 """Claims checked against numbers that are known, and what runs keep for being shown together."""
 
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -84,7 +85,7 @@ def test_claims_by_the_numbers_that_the_paper_prints(claim, metric, expected):
 
 def test_what_the_paper_never_ran_is_not_printed():
     checked = check_claims()
-    for claim in ("F16: 8 times as many codes help 3D more than 2D", "2D F16: 128 codes are as good as 1024"):
+    for claim in ("F16: 8 times as many codes help 3D more than 2D", "2D F16: 128 codes are better than 1024"):
         assert math.isnan(line(checked, claim, "SSIM")["paper"])
     assert check_claims(None, ADVERSARY_CLAIMS)["paper"].isna().all()
     assert math.isnan(line(checked, STEADIER, "T-Std temporal")["paper"])
@@ -96,10 +97,10 @@ def test_one_seed_agrees_or_disagrees():
     ours = table(s0={(GAN, "SSIM"): 0.9, (DVAE, "SSIM"): 0.8, (GAN, "T-Std"): 0.3, (DVAE, "T-Std"): 0.2})
     checked = check_claims(ours)
     found = line(checked, BETTER_SSIM, "SSIM")
-    assert (found["ours"], found["num_seeds"], found["verdict"]) == (pytest.approx(12.5), 1, "agrees, one seed")
+    assert (found["ours"], found["num_seeds"], found["verdict"]) == (pytest.approx(12.5), 1, "for it, one seed")
     assert math.isnan(found["low"])
     found = line(checked, STEADIER, "T-Std")
-    assert (found["ours"], found["verdict"]) == (pytest.approx(-50), "disagrees, one seed")
+    assert (found["ours"], found["verdict"]) == (pytest.approx(-50), "against it, one seed")
     assert line(checked, STEADIER, "T-Std temporal")["verdict"].startswith("not run")
 
 
@@ -124,6 +125,22 @@ def test_a_seed_that_lacks_a_row_does_not_count():
     assert line(check_claims(apart), BETTER_SSIM, "SSIM")["verdict"] == "not run: no common seed"
 
 
+def test_models_worse_than_an_empty_picture_have_no_order():
+    values, skills = {(GAN, "SSIM"): 0.9, (DVAE, "SSIM"): 0.8}, {(GAN, "SSIM skill"): -0.1, (DVAE, "SSIM skill"): -0.2}
+    assert line(check_claims(table(s0=values | skills)), BETTER_SSIM, "SSIM")["verdict"].startswith("none: all are")
+    skills[GAN, "SSIM skill"] = 0.1
+    assert line(check_claims(table(s0=values | skills)), BETTER_SSIM, "SSIM")["verdict"] == "for it, one seed"
+
+
+def test_runs_of_other_settings_are_not_compared():
+    ours = table(s0={(GAN, "SSIM"): 0.9, (DVAE, "SSIM"): 0.8})
+    same = ours.assign(parameters=['{"num_steps": 2000, "num_codes_3d": 1024}', '{"num_steps": 2000}'])
+    assert line(check_claims(same), BETTER_SSIM, "SSIM")["verdict"] == "for it, one seed"
+    other = ours.assign(parameters=['{"num_steps": 2000, "widths": [8]}', '{"num_steps": 4000}'])
+    found = line(check_claims(other), BETTER_SSIM, "SSIM")
+    assert (found["verdict"], found["num_seeds"]) == ("not comparable: num_steps, widths", 0)
+
+
 def test_eight_times_as_many_codes():
     values = {
         "3D VQ-GAN F16/1024": 0.90,
@@ -134,7 +151,7 @@ def test_eight_times_as_many_codes():
     ours = table(s0={(row, "SSIM"): value for row, value in values.items()})
     checked = check_claims(ours)
     assert line(checked, "F16: 8 times as many codes help 3D more than 2D", "SSIM")["ours"] == pytest.approx(0.07)
-    assert line(checked, "2D F16: 128 codes are as good as 1024", "SSIM")["ours"] == pytest.approx(-0.03)
+    assert line(checked, "2D F16: 128 codes are better than 1024", "SSIM")["ours"] == pytest.approx(-0.03)
 
 
 def test_mixed_and_double_results_are_refused():
@@ -207,8 +224,15 @@ def test_a_sweep_that_was_kept_reads_like_the_sweep(tmp_path):
     assert after.examples["2D VQ-GAN F8/512"].output.mean() == pytest.approx(0.5, abs=1 / 255)  # of seed 0
     assert after.history["value"].tolist() == [0.5, 0.25, 0.6, 0.3]
     assert set(after.history["seeds"]) == {"0", "1"}
+    shutil.rmtree(tmp_path / "runs/III/id0")
+    assert keep_sweep(tmp_path / "runs/III", tmp_path / "figures") == kept[1:]
+    assert not kept[0].exists()
     with pytest.raises(ValueError, match="no finished run"):
         keep_sweep(tmp_path / "nowhere", tmp_path)
+    finished(tmp_path / "runs/III/id2/laptop/01", seed=2)
+    for wrong in ("runs", "runs/III/id1/laptop/01"):  # of several sweeps, and of none
+        with pytest.raises(ValueError, match="give the folder of one sweep"):
+            keep_sweep(tmp_path / wrong, tmp_path / "figures")
 
 
 def test_what_is_not_there_is_empty(tmp_path):
@@ -243,7 +267,7 @@ def test_a_model_without_adversary_has_a_row_of_its_own(tmp_path):
     better = line(
         check_claims(study.results, ADVERSARY_CLAIMS), "3D VQ-GAN F8: the adversary makes pictures better", "SSIM"
     )
-    assert (better["ours"], better["verdict"]) == (pytest.approx(0.1), "agrees, one seed")
+    assert (better["ours"], better["verdict"]) == (pytest.approx(0.1), "for it, one seed")
     assert load_results(tmp_path)["row"].nunique() == 2  # the files stay as they are
 
 

@@ -155,7 +155,7 @@ def test_codes_are_what_the_decoder_gets(windows, models, name):
 
 def test_the_bars_count_codes_and_mark_the_chosen_one():
     bars = usage_bars(torch.tensor([0, 6, 2, 0]), chosen=2, width_px=400, height_px=60)
-    assert "2 of 4 codes used, 2 dead" in bars
+    assert "2 of 4 codes used, 2 unused" in bars
     assert "most used first, up to 6 times" in bars
     assert 'd="M0 60H0.00V0.00H100.00V40.00H200.00V60.00H300.00V60.00H400V60Z"' in bars
     assert '<rect x="200.00" width="200.00"' in bars

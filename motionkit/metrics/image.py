@@ -145,8 +145,15 @@ def tstd_code(
 
     Source: facts of the public code of paper 1; not the printed equation.
     """
-    _check_frames(output)
-    curves = (psnr(output, target), ssim(output, target, border="valid"), l1(output, target))
+    return tstd_of_curves(psnr(output, target), ssim(output, target, border="valid"), l1(output, target))
+
+
+def tstd_of_curves(*curves: Float[Tensor, "*batch frames"]) -> Float[Tensor, "*batch"]:
+    """``tstd_code`` from its curves over the frames. Of pictures with channels, a frame has one PSNR and one L1 over
+    all of them, and the mean of their SSIM. (With channels the authors' program also mixes up frames in a reshape;
+    that is not repeated here.)"""
+    if curves[0].shape[-1] < 2:
+        raise ValueError(f"a spread over frames needs 2 frames or more, got {curves[0].shape[-1]}")
     return torch.stack([_min_max(curve).std(-1) for curve in curves]).mean(0)
 
 

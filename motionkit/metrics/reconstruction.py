@@ -23,7 +23,7 @@ from motionkit.metrics.image import (
     ssim,
     ssim_foreground,
     ssim_skill,
-    tstd_code,
+    tstd_of_curves,
     tstd_paper,
     tstd_temporal,
 )
@@ -104,7 +104,7 @@ def reconstruction_scores(
     the published code's; PSNR (dB) is that of a frame's mean squared error over its channels; both, and L1 (in units of
     intensity), are means over the frames of a window, foreground SSIM over those that show anything, NaN if
     none does. "T-Std" is the public code's statistic, "T-Std paper" the literal equation of the text, "T-Std temporal"
-    the pixelwise spread of the error over time. SSIM and the three T-Std are taken channel by channel and averaged.
+    the pixelwise spread of the error over time. SSIM and the last two are taken channel by channel and averaged.
 
     Raises ``ValueError`` for an output of another shape than its target and for frames smaller than SSIM's window.
     """
@@ -218,12 +218,13 @@ def window_scores(
     """The scores of one batch, values in [0, 1]; see :func:`reconstruction_scores`."""
     # One picture a frame: its channels below one another, so that a frame's squared error covers them all.
     wide_output, wide_target = (video.transpose(1, 2).flatten(2, 3) for video in (output, target))
+    curves = psnr(wide_output, wide_target), ssim(output, target, border="valid").mean(1), l1(wide_output, wide_target)
     return {
-        "SSIM": ssim(output, target, border="valid").mean((1, 2)),
+        "SSIM": curves[1].mean(1),
         "SSIM foreground": ssim_foreground(output, target).nanmean((1, 2)),
-        "PSNR": psnr(wide_output, wide_target).mean(1),
-        "L1": l1(wide_output, wide_target).mean(1),
-        "T-Std": tstd_code(output, target).mean(1),
+        "PSNR": curves[0].mean(1),
+        "L1": curves[2].mean(1),
+        "T-Std": tstd_of_curves(*curves),
         "T-Std temporal": tstd_temporal(output, target).mean(1),
         "T-Std paper": tstd_paper(output).mean(1),
     }

@@ -24,7 +24,8 @@ class Reconstruction:
 
     output: (B, C_out, T, H, W), not clamped to [0, 1].
     tokens: (B, t, h, w) int64.
-    q_loss: the quantizer's loss on this batch, a scalar (the paper's Q-loss); ``None`` for a model without one.
+    q_loss: L_VQ of Eq. 4 on this batch, a scalar (the paper's Q-loss), whichever of its terms moved the codes;
+        ``None`` where codes are not near the latents they stand for.
     q_error: mean ||z - e||^2 / mean ||z||^2 of latents z and their codes e on this batch, a scalar: the share of the
         latents' power that quantization loses, free of their scale and of loss weights. ``None`` where z has no code.
     """

@@ -55,6 +55,14 @@ def load_pretrained(name: str, device: str | torch.device = "cpu", *, folder: Pa
         draw clean video of corrupted keypoints. Its ``about`` says which windows it reads.
     folder: where models and their index lie, if not in the kit.
 
+    The kit's models read heatmap video (B, 16 limbs, 32 frames, 64, 64) in [0, 1] of ``H36M_17`` at 20 fps, as
+    ``HeatmapVideo(H36M_17, "2d", 64, 0.75, cameras)`` draws it; ``encode_windows`` goes from windows to tokens.
+
+    >>> model = load_pretrained("vqgan-2d-f16-128")
+    >>> tokens = model.encode(torch.zeros(1, 16, 32, 64, 64))
+    >>> tuple(tokens.shape), tuple(model.decode(tokens).shape)
+    ((1, 2, 4, 4), (1, 1, 32, 64, 64))
+
     Raises: ``ValueError`` for an unknown name, naming the nearest one, and for a file whose checksum is another,
     naming it and both sums; ``FileNotFoundError`` for a missing file.
     """
@@ -77,7 +85,7 @@ def keep_pretrained(
     """Put a trained model among the pretrained ones, in place of one of that name: ``for_inference``, and compact.
 
     Rounding the weights moved the SSIM of unseen clips by less than 0.003 and their PSNR by less than 0.01 dB, up or
-    down, in the six VQ-GANs of the kit; the file is a quarter as large.
+    down, in six VQ-GANs of the kit; the file is a quarter as large.
     """
     save_weights(for_inference(model), folder / name, provenance, is_compact=True)
     index = read_index(folder) if (folder / INDEX).is_file() else {}
@@ -91,13 +99,13 @@ def for_inference(model: VQGAN | DVAE) -> VQGAN | DVAE:
     """The model without what training alone needs; ``reconstruct``, ``encode`` and ``decode`` stay equal to the bit.
 
     Leaves out the discriminator, and the running statistics of a moving-average codebook, which then is an ordinary
-    one without a codebook term: the Q-loss stays the same too. Residual codebooks keep theirs; a dVAE has none.
+    one. Residual codebooks keep theirs; a dVAE has none.
     """
     if isinstance(model, DVAE):
         return copy.deepcopy(model).eval()
     config = replace(model.config, adversarial_start=None)
     if config.quantizer == "ema":
-        config = replace(config, quantizer="gradient", codebook_weight=0.0)
+        config = replace(config, quantizer="gradient")
     lean = VQGAN(config)
     state = model.state_dict()
     lean.load_state_dict({key: state[key] for key in lean.state_dict()})
@@ -110,5 +118,5 @@ def _sha256(path: Path) -> str:
 
 def _by_numbers(item: tuple[str, Pretrained]) -> list[str | int]:
     """VQ-GANs before others, F8 before F16, special ones last."""
-    model, *_, special = re.split(r"\d+", name := item[0])
-    return [special, model != "vqgan-", *(int(digits) for digits in re.findall(r"\d+", name))]
+    words, numbers = re.split(r"\d+", item[0]), re.findall(r"\d+", item[0])
+    return [words[-1] if numbers else item[0], words[0] != "vqgan-", *map(int, numbers)]

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 import torch
 
@@ -80,13 +81,19 @@ READINGS = {"paper": PAPER, "code": CODE}
 
 
 def tokenizer_configs(
-    kinds: Iterable[str], vqgan: VQGANConfig, dvae: DVAEConfig, num_codes: Mapping[str, int], longer_3d: float = 1.0
+    kinds: Iterable[str],
+    vqgan: VQGANConfig,
+    dvae: DVAEConfig,
+    num_codes: Mapping[str, int],
+    longer_3d: float = 1.0,
+    vqgan_3d: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Config]:
     """The configurations of the kinds of model to train, by their rows of Table III (``"2D VQ-GAN F16/128"``).
 
     kinds: of ``KINDS``. vqgan, dvae: those of the 2D models; a 3D model draws three projections instead.
     num_codes: size of the codebook by kind.
     longer_3d: 3D models train so many times as long: what happens at a step of training happens as much later.
+    vqgan_3d: fields in which the 3D VQ-GAN differs from the 2D one even so, such as ``adversarial_start``.
 
     Raises ``ValueError`` for another kind.
     """
@@ -98,7 +105,8 @@ def tokenizer_configs(
         if kind.startswith("3D"):
             steps = {name: step for name in STEPS if (step := getattr(config, name, None)) is not None}
             later = {name: max(min(1, step), round(step * longer_3d)) for name, step in steps.items()}
-            config = replace(config, in_channels=3, out_channels=3, **later)
+            own = vqgan_3d if kind.endswith("VQ-GAN") else {}
+            config = replace(config, in_channels=3, out_channels=3, **later | own)
         configs[f"{kind} F{2**config.num_downsamples}/{config.num_codes}"] = config
     return configs
 

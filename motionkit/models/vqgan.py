@@ -238,10 +238,12 @@ class VQGAN(nn.Module):
         """Encodes and decodes the clips."""
         latents = self._latents(clips)
         quantized = self.quantizer(latents)
-        q_error = None
+        q_loss = q_error = None
         if self.quantizer.is_nearest:
-            q_error = (latents - quantized.z_q).float().square().mean() / latents.float().square().mean()
-        return Reconstruction(self._decode(quantized.z_q), quantized.tokens, quantized.loss, q_error)
+            error = (latents - quantized.z_q).float().square().mean()  # both terms of Eq. 4 have this value
+            q_loss = (self.config.codebook_weight + self.config.commitment_weight) * error
+            q_error = error / latents.float().square().mean()
+        return Reconstruction(self._decode(quantized.z_q), quantized.tokens, q_loss, q_error)
 
     def after_step(self, step: int) -> None:
         """Moves moving-average codebooks and temperatures; called once after each optimizer step."""
@@ -310,10 +312,8 @@ class VQGAN(nn.Module):
         return parts | {"reconstruction": total}
 
 
-def _spread(num_frames: int, wanted: int | None, step: int) -> slice:
-    """``wanted`` evenly spaced frames; the first is frame 0, 1, 2, ... in turn from step to step."""
+def _spread(num_frames: int, wanted: int | None, step: int) -> slice | list[int]:
+    """``wanted`` evenly spaced frames, all of them one later from step to step, the last one followed by the first."""
     if wanted is None or wanted >= num_frames:
         return slice(None)
-    stride = num_frames // wanted
-    first = step % stride
-    return slice(first, first + (wanted - 1) * stride + 1, stride)
+    return [(step + number * num_frames // wanted) % num_frames for number in range(wanted)]

@@ -104,7 +104,7 @@ def token_usage(
     quiet(axes)
     if dead:
         axes.axvspan(used, size, facecolor="none", edgecolor=colors.DEAD, hatch="////", linewidth=0,
-                     label=f"{dead} dead")  # fmt: skip
+                     label=f"{dead} unused")  # fmt: skip
     axes.set_xlim(0, size)
     top = max(float(share.max()), 100 / size)
     if log:

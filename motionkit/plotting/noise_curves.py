@@ -25,6 +25,7 @@ def noise_curves(
     metric: str = "Keypoints [px]",
     *,
     xlabel: str | None = None,
+    ylabel: str | None = None,
     band: float = 1.0,
     log: bool = False,
 ) -> list[Line2D]:
@@ -32,7 +33,7 @@ def noise_curves(
 
     curves: columns ``kind``, ``level``, ``method``, ``metric``, ``value``, ``spread``, as ``denoising_curves`` gives
         them. A method keeps its color and marker over the panels of one figure, by its place in ``curves``.
-    xlabel: what the level is, with its unit; the kind by default.
+    xlabel, ylabel: what the level and the error are, with units; the kind and the metric by default.
     band: half-width of the shaded band in spreads; 0 for none.
     log: logarithmic error. Then bands end at a tenth of their line.
 
@@ -64,7 +65,7 @@ def noise_curves(
     elif chosen["value"].min() >= 0 and metric.startswith(("Keypoints", "L1")):
         axes.set_ylim(bottom=0)
     axes.set_xlabel(xlabel or kind)
-    axes.set_ylabel(metric)
+    axes.set_ylabel(ylabel or metric)
     _name_at_the_end(axes, lines)
     return lines
 

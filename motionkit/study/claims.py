@@ -8,9 +8,11 @@ Source: paper 1 (adversarially refined VQ-GAN), abstract, V-B and VI; the notes 
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,10 @@ from motionkit.study.kept import NO_ADVERSARY
 
 PAPER, TABLE = "vqgan", "III"
 COLUMNS = ("claim", "where", "stated", "metric", "unit", "paper", "ours", "low", "high", "num_seeds", "verdict", "note")
+
+PARAMETERS = "parameters"  # column of loaded results: those of the run, as json
+OF_A_ROW = {"kinds", "num_downsamples", "num_codes_2d", "num_codes_3d", "num_codes_dvae", "seed", "runs"}
+OF_A_ROW |= {"adversarial_factor", "adversarial_phases", "on_harm"}  # these tell rows of the table apart
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,7 @@ CLAIMS = (
         "The paper's SSIM falls with 256 codes while its PSNR rises and its T-Std falls; the text mentions 512 only.",
     ),
     Claim(
-        "2D F16: 128 codes are as good as 1024",
+        "2D F16: 128 codes are better than 1024",
         "abstract, V-B, VI", "optimal", (_F16("2D", 128), _F16("2D", 1024)), _RISING, difference,
         "The paper trains no 2D model with 1024 codes.",
     ),
@@ -161,7 +167,9 @@ def check_claims(results: pd.DataFrame | None = None, claims: Sequence[Claim] = 
     ``paper``: the measure of the printed values, NaN where the paper does not print one of them. ``ours``, ``low``,
     ``high``: the mean of the measure over the seeds that ran all its rows, and its 95 % interval (Student's; NaN for
     one seed). ``verdict``: "agrees" or "disagrees" where the interval lies on one side of zero, "undecided" where it
-    does not; "agrees, one seed" and "disagrees, one seed"; "not run: ..." names the rows that no run has.
+    does not; "for it, one seed" and "against it, one seed"; "none: ..." where all models of the claim draw worse than
+    an empty picture (SSIM skill below 0), so that their order means nothing; "not run: ..." names the rows that no run
+    has, "not comparable: ..." the parameters in which runs of one seed differ though no row tells of them.
 
     Raises ``ValueError`` if ``results`` mix profiles or data sets, or hold one cell twice for one seed.
     """
@@ -178,11 +186,21 @@ def check_claims(results: pd.DataFrame | None = None, claims: Sequence[Claim] = 
             cells = [(row, metric) for row in claim.rows]
             theirs = claim.measure(*(printed.get(cell, math.nan) for cell in cells))
             complete = [values for values in seeds.values() if all(cell in values for cell in cells)]
-            ours = np.array([claim.measure(*(values[cell] for cell in cells)) for values in complete])
-            mean, low, high = mean_and_interval(ours)
             there = {cell for values in seeds.values() for cell in values}
             missing = [row for row, column in cells if (row, column) not in there]
-            verdict = _verdict(mean, low, high) if len(ours) else f"not run: {', '.join(missing) or 'no common seed'}"
+            differing = sorted({name for values in complete for name in _differing(values, claim.rows)})
+            if differing:
+                complete = []
+            ours = np.array([claim.measure(*(values[cell] for cell in cells)) for values in complete])
+            mean, low, high = mean_and_interval(ours)
+            if differing:
+                verdict = f"not comparable: {', '.join(differing)}"
+            elif not complete:
+                verdict = f"not run: {', '.join(missing) or 'no common seed'}"
+            elif all(values.get((row, "SSIM skill"), 0.0) < 0 for values in complete for row in claim.rows):
+                verdict = "none: all are worse than an empty picture"
+            else:
+                verdict = _verdict(mean, low, high)
             numbers = (theirs, mean, low, high, len(ours))
             lines.append((claim.name, claim.where, claim.stated, metric, unit, *numbers, verdict, claim.note))
     return pd.DataFrame(lines, columns=list(COLUMNS))
@@ -240,12 +258,20 @@ def _by_seed(results: pd.DataFrame | None, claims: Sequence[Claim]) -> dict[str,
                              f"see {origin[key]} and {line['run']}")  # fmt: skip
         origin[key] = line["run"]
         seeds.setdefault(line["seeds"], {})[line["row"], line["column"]] = line["value"]
+        seeds[line["seeds"]][line["row"], PARAMETERS] = line.get("parameters", "")
     return seeds
+
+
+def _differing(values: Mapping[tuple[str, str], Any], rows: Iterable[str]) -> set[str]:
+    """Parameters, but for those that tell rows apart, in which the runs of one seed differ."""
+    runs = [json.loads(values.get((row, PARAMETERS)) or "{}") for row in rows]
+    names = {name for run in runs for name in run} - OF_A_ROW
+    return {name for name in names if len({json.dumps(run.get(name)) for run in runs}) > 1}
 
 
 def _verdict(mean: float, low: float, high: float) -> str:
     if math.isnan(low):
-        return "agrees, one seed" if mean > 0 else "disagrees, one seed"
+        return "for it, one seed" if mean > 0 else "against it, one seed"
     if low > 0:
         return "agrees"
     return "disagrees" if high < 0 else "undecided"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from motionkit.results import (
 
 EXAMPLES_FILE, HISTORY_FILE = "examples.npz", "history.parquet"
 HISTORY_COLUMNS = ("row", "step", "split", "name", "value")
+DENOISER = ", denoiser"  # ends the row of a model that was trained on corrupted keypoints
 NO_ADVERSARY = ", no adversary"  # ends the row of a model that never met its discriminator
 GUARDED = ", guarded"  # ends the row of a model that goes on without its discriminator if that does harm
 
@@ -137,7 +139,7 @@ def read_sweeps(names: Sequence[str], folders: Iterable[str | Path], *, profile:
 
     Where two sweeps ran the same row with the same seed, that of the sweep named first counts. A model that was
     trained with ``adversarial_factor`` 0 has ``NO_ADVERSARY`` at the end of its row, one with ``on_harm`` "return"
-    ``GUARDED``.
+    ``GUARDED``, and one with ``corruption`` ``DENOISER`` before these.
     """
     tables: list[pd.DataFrame] = []
     for name in names:
@@ -170,25 +172,31 @@ def read_sweeps(names: Sequence[str], folders: Iterable[str | Path], *, profile:
 
 
 def keep_sweep(sweep: str | Path, to: str | Path) -> list[Path]:
-    """Copy what the finished runs of a sweep found to ``<to>/<name of the sweep>/<run>``; returns these folders.
+    """Copy what the finished runs of a sweep found to ``<to>/<name of the sweep>/<run>``; returns these folders. Runs
+    that were kept there before and are no longer in the sweep are removed.
 
     The parameter ``runs``, a path of the machine that ran it, is left out of the records.
-    Raises ``ValueError`` for a folder without a finished run.
+    Raises ``ValueError`` for a folder without a finished run, and for one that is not that of a sweep.
     """
-    sweep, kept = Path(sweep), []
-    for path in sorted(sweep.rglob(RECORD_FILE)):
-        run, record = path.parent, load_record(path.parent)
-        goal = Path(to) / sweep.name / run.relative_to(sweep).parts[0]
+    sweep, kept = Path(sweep).resolve(), []
+    runs = [path.parent for path in sorted(sweep.rglob(RECORD_FILE))]
+    names = [run.relative_to(sweep).parts[:1] for run in runs]
+    if () in names or len(set(names)) < len(names):
+        raise ValueError(f"{sweep}: give the folder of one sweep, runs/sweeps/NAME")
+    for run, (name,) in zip(runs, names, strict=True):
+        goal, record = Path(to) / sweep.name / name, load_record(run)
         parameters = {key: value for key, value in record.parameters.items() if key != "runs"}
-        for name in (EXAMPLES_FILE, HISTORY_FILE):
-            if (run / name).is_file():
+        for file in (EXAMPLES_FILE, HISTORY_FILE):
+            if (run / file).is_file():
                 goal.mkdir(parents=True, exist_ok=True)
-                with written_whole(goal / name) as aside:
-                    aside.write_bytes((run / name).read_bytes())
+                with written_whole(goal / file) as aside:
+                    aside.write_bytes((run / file).read_bytes())
         results = load_results(run)  # before the record: a folder with a record is complete
         kept.append(save_results(goal, results, replace(record, parameters=parameters)))
     if not kept:
         raise ValueError(f"{sweep}: no finished run in it (no {RECORD_FILE})")
+    for old in set((Path(to) / sweep.name).iterdir()) - set(kept):
+        shutil.rmtree(old)
     return kept
 
 
@@ -197,6 +205,8 @@ def _row(line: tuple[str, str]) -> str:
     row, parameters = line[0], json.loads(line[1])
     if "VQ-GAN" not in row:
         return row
+    if parameters.get("corruption"):
+        row += DENOISER
     if parameters.get("adversarial_factor") == 0:
         return row + NO_ADVERSARY
     return row + GUARDED if parameters.get("on_harm") == "return" else row

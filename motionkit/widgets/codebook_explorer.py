@@ -303,7 +303,7 @@ class CodebookExplorer(widgets.VBox):
                 f"used {len(places)}× ({share:.2g} % of all tokens), in {windows} of {len(self._windows)} windows; "
                 "the picture is the mean of what was drawn there"
                 if places
-                else "dead: used nowhere in these windows"
+                else "used nowhere in these windows"
             )
             + "</div>"
         )
@@ -324,7 +324,7 @@ class CodebookExplorer(widgets.VBox):
 
     def _code_tile(self, code: int, distance: float) -> Tile:
         count = int(self.study.counts[code])
-        times = f"{count}×" if count else "dead"
+        times = f"{count}×" if count else "unused"
         return Tile(tile(self.study.mean_patch(code)), f"{code}\n{times}", f"code {code}, {times}, {distance:.3g} away")
 
     # ---- what can be kept --------------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def usage_bars(counts: Int[Tensor, "codes"], chosen: int | None, width_px: int =
         '<pattern id="dead" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
         f'<path d="M0 0V6" stroke="{colors.DEAD}" stroke-width="2"/></pattern>'
     )
-    words = f"{used} of {size} codes used, {size - used} dead; perplexity {perplexity(counts):.0f}"
+    words = f"{used} of {size} codes used, {size - used} unused; perplexity {perplexity(counts):.0f}"
     return (
         f'<div style="line-height:1.4"><svg width="{width_px}" height="{height_px}" role="img" aria-label="{words}" '
         f'style="border-bottom:1px solid {colors.GRAY};display:block"><defs>{hatch}</defs>{dead}'

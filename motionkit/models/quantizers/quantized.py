@@ -18,7 +18,7 @@ class Quantized:
     tokens: (B, *grid), of residual codebooks (B, *grid, depth): indices 0 to num_codes - 1, int64.
     codebook_loss: mean ||sg[z] - e||^2 per element; moves the codes (a constant where no gradient does).
     commitment_loss: mean ||z - sg[e]||^2 per element; moves the encoder.
-    loss: the weighted sum, the L_VQ of Eq. 4 and the paper's Q-loss.
+    loss: the weighted sum of those that train this kind of quantizer; for a gradient codebook L_VQ of Eq. 4.
     perplexity: exp(entropy) of this batch's tokens, 1 (one code does all) to num_codes (all equally used).
     extra: detached values that only this kind of quantizer has, by name.
     """
