@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PROJECTIONS = ("YZ", "XZ", "XY")  # the channel order of the 3D max-projections: over x, over y, over z
 _TOP_INCH = 0.6  # room for the frames' titles and a title of the whole figure
+_GRID_TOP_INCH = 0.3  # room for the names of columns
 _LABEL_INCH = 1.75  # room for the names of rows
 _ROWS = ("ground truth", "reconstruction", "absolute error")
 
@@ -77,7 +78,7 @@ def reconstruction_strip(
 def grid_size(num_rows: int, num_columns: int, *, cell_inch: float = 1.05) -> tuple[float, float]:
     """A figure size in inches that suits ``picture_grid`` and ``reconstruction_rows`` (a row for the truth and each
     output, three times as many for projections)."""
-    return num_columns * cell_inch + _LABEL_INCH + 0.1, num_rows * cell_inch + _TOP_INCH + 0.1
+    return num_columns * cell_inch + _LABEL_INCH + 0.1, num_rows * cell_inch + _GRID_TOP_INCH + 0.1
 
 
 def picture_grid(
@@ -95,7 +96,7 @@ def picture_grid(
         figure.set_layout_engine("none")
     width, height = grid_size(len(rows), len(columns))
     edges = {"left": _LABEL_INCH / width, "right": 1 - 0.1 / width}
-    edges |= {"bottom": 0.1 / height, "top": 1 - _TOP_INCH / height}
+    edges |= {"bottom": 0.1 / height, "top": 1 - _GRID_TOP_INCH / height}
     axes = figure.add_gridspec(len(rows), len(columns), wspace=0.04, hspace=0.04, **edges).subplots(squeeze=False)
     look = {"cmap": colors.HEATMAP_MAP, "vmin": 0.0, "vmax": 1.0, "interpolation": "nearest"}
     images = []
