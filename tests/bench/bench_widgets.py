@@ -11,7 +11,6 @@ import os
 import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["MOTIONKIT_BATCH"] = "0"
 
 import torch
 from machine import alternate
@@ -60,6 +59,7 @@ def tasks_of(explorer: CodebookExplorer, side: int) -> dict:
 
 
 if __name__ == "__main__":
+    os.environ["MOTIONKIT_BATCH"] = "0"  # live, not a still picture
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         tasks = clip_tasks() | codebook_tasks(folder)
