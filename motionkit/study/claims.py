@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,6 @@ from motionkit.study.kept import NO_ADVERSARY
 PAPER, TABLE = "vqgan", "III"
 COLUMNS = ("claim", "where", "stated", "metric", "unit", "paper", "ours", "low", "high", "num_seeds", "verdict", "note")
 
-PARAMETERS = "parameters"  # column of loaded results: those of the run, as json
 OF_A_ROW = {"kinds", "num_downsamples", "num_codes_2d", "num_codes_3d", "num_codes_dvae", "seed", "runs"}
 OF_A_ROW |= {"adversarial_factor", "adversarial_phases", "on_harm"}  # these tell rows of the table apart
 
@@ -180,17 +179,18 @@ def check_claims(results: pd.DataFrame | None = None, claims: Sequence[Claim] = 
         if column in ("SSIM", "PSNR", "L1", "T-Std", "Q-Loss")
     }
     seeds = _by_seed(results, claims)
+    settings = _settings(results)
     lines = []
     for claim in claims:
         for metric, unit in claim.metrics.items():
             cells = [(row, metric) for row in claim.rows]
             theirs = claim.measure(*(printed.get(cell, math.nan) for cell in cells))
-            complete = [values for values in seeds.values() if all(cell in values for cell in cells)]
+            common = [seed for seed, values in seeds.items() if all(cell in values for cell in cells)]
             there = {cell for values in seeds.values() for cell in values}
             missing = [row for row, column in cells if (row, column) not in there]
-            differing = sorted({name for values in complete for name in _differing(values, claim.rows)})
-            if differing:
-                complete = []
+            runs = [[settings.get((seed, row), {}) for row in claim.rows] for seed in common]
+            differing = sorted(set().union(*map(_differing, runs)))
+            complete = [] if differing else [seeds[seed] for seed in common]
             ours = np.array([claim.measure(*(values[cell] for cell in cells)) for values in complete])
             mean, low, high = mean_and_interval(ours)
             if differing:
@@ -258,13 +258,20 @@ def _by_seed(results: pd.DataFrame | None, claims: Sequence[Claim]) -> dict[str,
                              f"see {origin[key]} and {line['run']}")  # fmt: skip
         origin[key] = line["run"]
         seeds.setdefault(line["seeds"], {})[line["row"], line["column"]] = line["value"]
-        seeds[line["seeds"]][line["row"], PARAMETERS] = line.get("parameters", "")
     return seeds
 
 
-def _differing(values: Mapping[tuple[str, str], Any], rows: Iterable[str]) -> set[str]:
-    """Parameters, but for those that tell rows apart, in which the runs of one seed differ."""
-    runs = [json.loads(values.get((row, PARAMETERS)) or "{}") for row in rows]
+def _settings(results: pd.DataFrame | None) -> dict[tuple[str, str], dict[str, Any]]:
+    """(seeds of a run, row) -> the run's parameters, where loaded results tell them."""
+    if results is None or "parameters" not in results:
+        return {}
+    first = results.drop_duplicates(["seeds", "row"])
+    lines = first[["seeds", "row", "parameters"]].itertuples(index=False)
+    return {(seed, row): json.loads(text) for seed, row, text in lines}
+
+
+def _differing(runs: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Parameters, but for those that tell rows apart, in which runs of one seed differ."""
     names = {name for run in runs for name in run} - OF_A_ROW
     return {name for name in names if len({json.dumps(run.get(name)) for run in runs}) > 1}
 
