@@ -67,11 +67,11 @@ def test_a_value_map_writes_its_numbers_and_says_what_has_not_run():
 
 def test_a_trade_off_draws_its_series_over_a_logarithmic_cost():
     axes = Figure().subplots()
-    lines = trade_off(axes, {"2D F8": ([10, 100], [0.2, 0.4]), "3D F8": ([20], [0.1])}, xlabel="bits", ylabel="skill",
-                      zero="blank")  # fmt: skip
+    series = {"2D F8": [(10, 0.2, "128"), (100, 0.4, "512")], "3D F8": [(20, 0.1, "256")]}
+    lines = trade_off(axes, series, xlabel="bits", ylabel="skill", zero="blank")
     assert [line.get_label() for line in lines] == ["2D F8", "3D F8"]
     np.testing.assert_array_equal(lines[0].get_xydata(), [[10, 0.2], [100, 0.4]])
     assert len({(line.get_color(), line.get_marker()) for line in lines}) == 2
     assert axes.get_xscale() == "log"
-    assert [text.get_text() for text in axes.texts] == ["blank"]
+    assert [text.get_text() for text in axes.texts] == ["128", "512", "256", "blank"]
     assert trade_off(Figure().subplots(), {}, xlabel="bits", ylabel="skill") == []

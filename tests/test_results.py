@@ -118,6 +118,15 @@ class TestRows:
         assert row["high"] == pytest.approx(2 + half, rel=1e-6)
         assert row["num_seeds"] == 3
 
+    def test_interval_of_a_share_ends_where_shares_do(self, record):
+        values, cell = [0.9, 1.0, 0.98], ("III", "row", "accuracy")
+        free, bound = result_row(record, *cell, values), result_row(record, *cell, values, (0.0, 1.0))
+        assert free["high"] > 1
+        assert bound == {**free, "high": 1.0}
+        low = result_row(record, *cell, [0.0, 0.1, 0.02], (0.0, 1.0))
+        assert low["low"] == 0
+        assert np.isnan(result_row(record, *cell, 0.5, (0.0, 1.0))["low"])
+
     def test_interval_covers_the_truth_in_95_of_100_experiments(self, record):
         generator = np.random.default_rng(0)
         rows = [result_row(record, "III", ROW, "SSIM", generator.normal(5, 2, size=4)) for _ in range(2000)]

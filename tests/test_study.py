@@ -320,7 +320,7 @@ def test_grid_and_trade_off_take_means_over_seeds():
     assert grid.shape == (3, 4)
     assert grid.stack().dropna().to_dict() == {("F16", 512): pytest.approx(0.5), ("F16", 128): 0.3}
     assert trade_off_of(ours, "Bits per second", "SSIM skill") == {
-        "2D VQ-GAN F16": ([70, 90], [0.3, pytest.approx(0.5)])
+        "2D VQ-GAN F16": [(70, 0.3, "128"), (90, pytest.approx(0.5), "512")]
     }
     assert grid_of(ours.iloc[:0], "3D", "SSIM").isna().all(axis=None)
     assert trade_off_of(ours.iloc[:0], "Bits per second", "SSIM skill") == {}

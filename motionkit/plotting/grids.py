@@ -51,7 +51,7 @@ def value_map(
 
 def trade_off(
     axes: Axes,
-    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    series: Mapping[str, Sequence[tuple[float, float, str]]],
     *,
     xlabel: str,
     ylabel: str,
@@ -59,13 +59,17 @@ def trade_off(
 ) -> list[Line2D]:
     """What quality costs: one line a series, over a logarithmic cost.
 
-    series: label -> (costs, qualities), in the order of the costs. zero: draws a rule at quality 0 and says what it is.
+    series: label -> points (cost, quality, name), in the order of the costs; the name is written at the point.
+    zero: draws a rule at quality 0 and says what it is.
     """
     lines = []
-    for index, (label, (cost, quality)) in enumerate(series.items()):
+    for index, (label, points) in enumerate(series.items()):
         style = {"color": colors.LINES[index % len(colors.LINES)], "marker": MARKERS[index % len(MARKERS)]}
-        points = np.asarray(cost, float), np.asarray(quality, float)
-        lines += axes.plot(*points, label=label, linewidth=1.5, markersize=5, **style)
+        costs, qualities, _ = zip(*points, strict=True)
+        lines += axes.plot(costs, qualities, label=label, linewidth=1.5, markersize=5, **style)
+        for cost, quality, name in points:
+            axes.annotate(name, (cost, quality), (0, 6), textcoords="offset points", ha="center", fontsize=7.5,
+                          color=style["color"])  # fmt: skip
     quiet(axes)
     axes.set_xscale("log")
     if zero is not None:

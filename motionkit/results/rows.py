@@ -36,11 +36,19 @@ RUN_COLUMNS = ("notebook", "parameters", "seeds", "started", "run")
 RESULTS_FILE, RECORD_FILE = "results.parquet", "record.json"
 
 
-def result_row(record: RunRecord, table: str, row: str, column: str, values: float | Sequence | np.ndarray) -> dict:
+def result_row(
+    record: RunRecord,
+    table: str,
+    row: str,
+    column: str,
+    values: float | Sequence | np.ndarray,
+    between: tuple[float, float] = (-math.inf, math.inf),
+) -> dict:
     """One line of a results table: the mean of ``values``, one value a seed, and its 95 % interval over seeds.
 
     The interval is Student's, mean +- t s / sqrt(n); a single seed has none (NaN). Give ``record`` when the run has
     finished if the duration is to be right.
+    between: what such a value can be at all, (0, 1) for a share: the interval ends there.
     """
     values = np.atleast_1d(np.asarray(values, dtype=np.float64))
     if values.ndim != 1 or len(values) == 0:
@@ -52,8 +60,8 @@ def result_row(record: RunRecord, table: str, row: str, column: str, values: flo
         "row": row,
         "column": column,
         "value": mean,
-        "low": low,
-        "high": high,
+        "low": max(low, between[0]) if math.isfinite(low) else low,
+        "high": min(high, between[1]) if math.isfinite(high) else high,
         "num_seeds": len(values),
         "profile": record.profile,
         "dataset": record.dataset,

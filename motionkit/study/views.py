@@ -29,16 +29,17 @@ def grid_of(results: pd.DataFrame, view: str, metric: str) -> pd.DataFrame:
     return table.rename_axis(columns="codes").astype(float)
 
 
-def trade_off_of(results: pd.DataFrame, cost: str, quality: str) -> dict[str, tuple[list[float], list[float]]]:
-    """Cost and quality, means over seeds, of all models that have both: one series a kind and compression, such as
-    "2D VQ-GAN F16", in the order of its cost; F8 before F16."""
-    series: dict[str, list[tuple[float, float]]] = {}
+def trade_off_of(results: pd.DataFrame, cost: str, quality: str) -> dict[str, list[tuple[float, float, str]]]:
+    """Cost and quality, means over seeds, and number of codes, of all models that have both: one series a kind and
+    compression, such as "2D VQ-GAN F16", in the order of its cost; F8 before F16."""
+    series: dict[str, list[tuple[float, float, str]]] = {}
     means = results[results["column"].isin([cost, quality])].groupby(["row", "column"])["value"].mean()
     for row in dict.fromkeys(results["row"]):
         if _ROW.fullmatch(row) and {(row, cost), (row, quality)} <= set(means.index):
-            series.setdefault(row.partition("/")[0], []).append((means[row, cost], means[row, quality]))
+            model, _, codes = row.partition("/")
+            series.setdefault(model, []).append((means[row, cost], means[row, quality], codes))
     names = sorted(series, key=lambda name: (name.rpartition(" F")[0], int(name.rpartition(" F")[2])))
-    return {name: tuple(map(list, zip(*sorted(series[name]), strict=True))) for name in names}
+    return {name: sorted(series[name]) for name in names}
 
 
 def curves_of(history: pd.DataFrame, view: str) -> dict[str, pd.DataFrame]:
