@@ -244,6 +244,15 @@ def test_what_is_not_there_is_empty(tmp_path):
     assert set(check_claims(study.results)["num_seeds"]) == {0}
 
 
+def test_a_sweep_of_another_data_set_is_left_out_wherever_it_stands(tmp_path):
+    finished(tmp_path / "cmu/a", row="2D VQ-GAN F8/512")
+    finished(tmp_path / "other/b", row="2D VQ-GAN F16/512", dataset="default")
+    finished(tmp_path / "more/c", row="2D VQ-GAN F32/512")
+    found = read_sweeps(["cmu", "other", "more"], [tmp_path], dataset="cmu")
+    assert set(found.examples) == {"2D VQ-GAN F8/512", "2D VQ-GAN F32/512"}
+    assert read_sweeps(["other"], [tmp_path], dataset="cmu").results.empty
+
+
 def test_the_sweep_named_first_counts_and_others_are_selected_out(tmp_path):
     finished(tmp_path / "III/a", value=0.5)
     finished(tmp_path / "grid/b", value=0.7, l2_weight=3)

@@ -145,10 +145,10 @@ def read_sweeps(names: Sequence[str], folders: Iterable[str | Path], *, profile:
     for name in names:
         places = [Path(folder) / name for folder in folders]
         found = load_results([place for place in places if any(place.rglob(RECORD_FILE))])
-        if found.empty:
-            continue
         found = found[found["profile"].isin([profile] if profile else found["profile"])]
         found = found[found["dataset"].isin([dataset] if dataset else found["dataset"])]
+        if found.empty:
+            continue
         found = found.assign(row=[_row(line) for line in found[["row", "parameters"]].itertuples(index=False)])
         known = {cell for table in tables for cell in zip(table["row"], table["seeds"], strict=True)}
         is_new = [cell not in known for cell in zip(found["row"], found["seeds"], strict=True)]
