@@ -67,8 +67,9 @@ def trade_off(
         style = {"color": colors.LINES[index % len(colors.LINES)], "marker": MARKERS[index % len(MARKERS)]}
         costs, qualities, _ = zip(*points, strict=True)
         lines += axes.plot(costs, qualities, label=label, linewidth=1.5, markersize=5, **style)
-        for cost, quality, name in points:
-            axes.annotate(name, (cost, quality), (0, 6), textcoords="offset points", ha="center", fontsize=7.5,
+        for number, (cost, quality, name) in enumerate(points):
+            place, align = ((0, 5), "bottom") if number % 2 == 0 else ((0, -5), "top")  # neighbors may be close
+            axes.annotate(name, (cost, quality), place, textcoords="offset points", ha="center", va=align, fontsize=7.5,
                           color=style["color"])  # fmt: skip
     quiet(axes)
     axes.set_xscale("log")
