@@ -53,15 +53,16 @@ def result_row(
     values = np.atleast_1d(np.asarray(values, dtype=np.float64))
     if values.ndim != 1 or len(values) == 0:
         raise ValueError(f"table {table}, {row}, {column}: needs one value or one a seed, got shape {values.shape}")
-    mean, low, high = mean_and_interval(values)
+    mean, *ends = mean_and_interval(values)
+    low, high = np.clip(ends, *between).tolist()  # NaN stays NaN
     return {
         "paper": record.paper,
         "table": table,
         "row": row,
         "column": column,
         "value": mean,
-        "low": max(low, between[0]) if math.isfinite(low) else low,
-        "high": min(high, between[1]) if math.isfinite(high) else high,
+        "low": low,
+        "high": high,
         "num_seeds": len(values),
         "profile": record.profile,
         "dataset": record.dataset,
