@@ -236,8 +236,9 @@ def starts(planned):
 
 
 def test_failures_are_recorded_the_others_complete_and_only_they_are_repeated(tmp_path, monkeypatch):
+    # long enough for every cell but the one that hangs, on a busy machine too
     text = "grid: [{mode: raises}, {mode: good}, {mode: exits}, {mode: hangs}, {steps: 5}]\ntimeout_s: 20"
-    planned = prepare(tmp_path, text)  # a timeout that other cells keep on a busy machine too
+    planned = prepare(tmp_path, text)
     out = io.StringIO()
     run_sweep(planned, workers=2, progress=SweepProgress(out))
     ended = {run.label: planned.states[run.id] for run in planned.runs}
