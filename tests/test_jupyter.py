@@ -221,12 +221,12 @@ def replace_token(page, screenshot: Path) -> None:
     page.locator(".motionkit-thumbnails").last.locator("button").first.click()
     wait_until(page, follows, "the picture does not change with the token")
     assert chosen.get_attribute("title").endswith(", replaced")
-    assert page.get_by_text("with your tokens").is_visible()
+    wait_until(page, page.get_by_text("with your tokens").is_visible, "the picture is not said to be of your tokens")
     figure.evaluate("img => img.scrollIntoView()")
     page.screenshot(path=screenshot)
     page.get_by_role("button", name="undo").click()
     wait_until(page, lambda: figure.evaluate(PIXELS) == pictures[-1], "undo does not bring the picture back")
-    assert chosen.get_attribute("title") == titles[-1]
+    wait_until(page, lambda: chosen.get_attribute("title") == titles[-1], "undo does not bring the token back")
 
 
 @pytest.mark.parametrize(("notebook", "slider"), NOTEBOOKS)
