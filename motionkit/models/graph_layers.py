@@ -1,0 +1,58 @@
+"""Graph convolutions over a few dozen nodes that each learn their own neighbors.
+
+Volumes are (nodes, batch, features): with the nodes first, mixing the nodes of all clips is one matrix product, and so
+is mapping their features; neither copies, where (batch, nodes, features) needs a product for each clip.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class GraphConv(nn.Module):
+    """``S A W + b``: S mixes nodes, W maps features; both are learned, the activation is left to others.
+
+    in_shape, out_shape: (nodes, features).
+    has_node_bias: b has a number for each node and feature (the paper), else one for each feature (its program).
+
+    Source: paper 4, Eq. 4 without its activation, which the program has in blocks alone; initial values as there:
+    uniform up to 1 / sqrt(features out).
+    """
+
+    def __init__(self, in_shape: tuple[int, int], out_shape: tuple[int, int], has_node_bias: bool = True) -> None:
+        super().__init__()
+        (nodes_in, features_in), (nodes_out, features_out) = in_shape, out_shape
+        self.mix = nn.Parameter(torch.empty(nodes_out, nodes_in))
+        self.weight = nn.Parameter(torch.empty(features_out, features_in))
+        self.bias = nn.Parameter(torch.empty(nodes_out if has_node_bias else 1, 1, features_out))
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -1 / math.sqrt(features_out), 1 / math.sqrt(features_out))
+
+    def forward(self, x: Float[Tensor, "nodes batch features"]) -> Float[Tensor, "nodes2 batch features2"]:
+        if len(self.mix) <= self.mix.shape[1]:  # S (A W) = (S A) W: the product with fewer nodes first
+            return F.linear(self._mixed(x), self.weight) + self.bias
+        return self._mixed(F.linear(x, self.weight)) + self.bias
+
+    def _mixed(self, x: Tensor) -> Tensor:
+        return (self.mix @ x.reshape(len(x), -1)).view(len(self.mix), *x.shape[1:])
+
+
+class GraphBlock(nn.Module):
+    """``A + alpha f(A)``: f is two graph convolutions, each with a GELU after it; alpha starts at 0 (ReZero).
+
+    Differs from Eq. 5, which puts alpha on the skip: at 0 that would cut it. Source: Bachlechner et al. 2020.
+    """
+
+    def __init__(self, shape: tuple[int, int], has_node_bias: bool = True) -> None:
+        super().__init__()
+        self.first = GraphConv(shape, shape, has_node_bias)
+        self.second = GraphConv(shape, shape, has_node_bias)
+        self.alpha = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Float[Tensor, "nodes batch features"]) -> Float[Tensor, "nodes batch features"]:
+        return torch.addcmul(x, self.alpha, F.gelu(self.second(F.gelu(self.first(x)))))

@@ -1,0 +1,290 @@
+"""HG-VAE: a hierarchical variational autoencoder of short motion clips over graphs of fewer and fewer nodes.
+
+A clip is a graph with a node for each coordinate of each joint, whose features are the cosine transform of its frames.
+Going up, an encoder merges nodes until one is left; coming down, a trunk of full size collects a latent at each level,
+each drawn given all levels above it: z0, one node, is what the whole clip has in common, the last one its details.
+
+Source: paper 4 (Bourached and others), section 3.3, Eq. 4 and 5, Figure 2; sizes, which the text leaves out, are those
+of its public program. ``layout="published_code"`` does as that program does where it differs from the text: clips are
+reshaped to (joints x 3, frames) instead of transposed, so that a node is a run of unrelated numbers; the cosine
+transform is replaced by its inverse; a bias is shared by all nodes; and the top level has a map that nothing reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from motionkit.models.gaussian import LOG_VAR_RANGE, Gaussian, standard
+from motionkit.models.graph_layers import GraphBlock, GraphConv
+from motionkit.representation.dct import dct, idct
+
+Shape = tuple[int, int]  # nodes, features
+
+
+@dataclass(frozen=True)
+class HGVAEConfig:
+    """Sizes of an ``HGVAE`` and how its loss warms up.
+
+    num_joints, num_frames: of a clip; three nodes a joint.
+    levels: (nodes, features) of the encoder's activations from the clip up, and so of the latents from the last to z0.
+    trunk_features: of the decoder's trunk, which has a node for each coordinate.
+    num_classes: with more than 0, a clip's class is appended to z0 as a one-hot vector.
+    off_levels: levels, counted from z0, whose latent is its mean and adds nothing to the loss (Table 1).
+    kl_start, kl_steps: weight of the divergence at first, and the step from which it is 1; linear in between.
+    layout: see above.
+
+    Raises: ``ValueError`` naming the field and its value.
+    """
+
+    num_joints: int = 18
+    num_frames: int = 50
+    levels: tuple[Shape, ...] = ((54, 128), (24, 128), (8, 128), (1, 256))
+    trunk_features: int = 256
+    num_classes: int = 0
+    off_levels: tuple[int, ...] = ()
+    kl_start: float = 0.001
+    kl_steps: int = 1
+    layout: Literal["paper", "published_code"] = "paper"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "levels", tuple(tuple(level) for level in self.levels))
+        for name in ("num_joints", "num_frames", "trunk_features", "kl_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not self.levels or any(len(level) != 2 or min(level) < 1 for level in self.levels):
+            raise ValueError(f"levels must be pairs of nodes and features, at least one, got {self.levels}")
+        if self.num_classes < 0:
+            raise ValueError(f"num_classes must be 0 or more, got {self.num_classes}")
+        if unknown := [level for level in self.off_levels if not 0 <= level < len(self.levels)]:
+            raise ValueError(f"off_levels must be 0 to {len(self.levels) - 1}, got {unknown[0]}")
+        if not 0 <= self.kl_start <= 1:
+            raise ValueError(f"kl_start must be 0 to 1, got {self.kl_start}")
+        if self.layout not in ("paper", "published_code"):
+            raise ValueError(f"layout must be 'paper' or 'published_code', got {self.layout!r}")
+
+    @property
+    def num_nodes(self) -> int:
+        return 3 * self.num_joints
+
+
+PUBLISHED_CODE = HGVAEConfig(layout="published_code")  # 2,602,713 parameters
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What the model makes of clips: its latents from z0 down, and the clips they stand for.
+
+    posteriors, priors, latents: a level each, (nodes, batch, features). output: of the clips, (batch, frames, joints,
+    3) in metres; its variance is that of each coordinate in each frame.
+    """
+
+    posteriors: list[Gaussian]
+    priors: list[Gaussian]
+    latents: list[Tensor]
+    output: Gaussian
+
+
+class HGVAE(nn.Module):
+    """Clips (batch, frames, joints, 3), metres, root at the origin <-> latents (nodes, batch, features) a level.
+
+    Trains with ``loss``. All noise is of torch's global generator.
+    Raises: ``ValueError`` for clips of another shape, and for classes that are missing or not expected.
+    """
+
+    def __init__(self, config: HGVAEConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        is_paper = c.layout == "paper"
+        clip, trunk = (c.num_nodes, c.num_frames), (c.num_nodes, c.trunk_features)
+        sizes = [clip, *c.levels]
+        self.up = nn.ModuleList(
+            _Up(below, here, is_paper, leads_on=not is_paper or number < len(c.levels))
+            for number, (below, here) in enumerate(pairwise(sizes), start=1)
+        )
+        top_nodes, top_features = c.levels[-1]
+        self.top = _Head(c.levels[-1], c.levels[-1], is_paper)
+        self.from_top = GraphConv((top_nodes, top_features + c.num_classes), trunk, is_paper)
+        self.down = nn.ModuleList(_Down(trunk, here, is_paper) for here in c.levels[-2::-1])
+        self.last = GraphBlock(trunk, is_paper)
+        self.out = _Head(trunk, clip, is_paper)
+
+    def infer(
+        self, clips: Float[Tensor, "batch frames joints 3"], classes: Int[Tensor, "batch"] | None = None
+    ) -> Inference:
+        """Posteriors given the clips, one draw of their latents, the priors given the draws above, and the output."""
+        activations, x = [], self.to_nodes(clips)
+        for up in self.up:
+            activation, x = up(x)
+            activations.append(activation)
+        posterior = self.top(activations.pop())
+        posteriors, priors = [posterior], [standard(posterior.mean)]
+        latents = [self._drawn(0, posterior)]
+        trunk = self._begun(latents[0], classes)
+        for number, down in enumerate(self.down, start=1):
+            trunk, prior, posterior = down.given(trunk, activations.pop())
+            posteriors.append(posterior)
+            priors.append(prior)
+            latents.append(self._drawn(number, posterior))
+            trunk = down.joined(trunk, latents[-1])
+        return Inference(posteriors, priors, latents, self._output(trunk))
+
+    @torch.no_grad()
+    def generate(
+        self,
+        z0: Float[Tensor, "nodes batch features"],
+        classes: Int[Tensor, "batch"] | None = None,
+        *,
+        drawn_levels: int | None = None,
+    ) -> Gaussian:
+        """New clips (batch, frames, joints, 3): levels below z0 are drawn from their priors.
+
+        z0: e.g. ``sample_top``. drawn_levels: only so many levels below z0 are drawn, further ones are their means
+        (Figure 5 takes 0); ``None``: all.
+        """
+        trunk = self._begun(z0, classes)
+        for number, down in enumerate(self.down, start=1):
+            trunk, prior, _ = down.given(trunk, None)
+            is_drawn = drawn_levels is None or number <= drawn_levels
+            trunk = down.joined(trunk, self._drawn(number, prior) if is_drawn else prior.mean)
+        return self._output(trunk)
+
+    def sample_top(self, count: int) -> Float[Tensor, "nodes count features"]:
+        """Draws of z0 from its prior."""
+        nodes, features = self.config.levels[-1]
+        return torch.randn(nodes, count, features, device=self.top.mean.weight.device)
+
+    def loss(self, batch: Tensor | dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """``"loss"`` = KL x its weight - log-likelihood, nats a clip; and, detached, ``"log_likelihood"``, ``"kl"``,
+        ``"kl/0"`` ... from z0 on, ``"kl_weight"`` and ``"mse"``, the squared error summed over a clip [m^2].
+
+        batch: clips, or ``{"clips": (B, T, J, 3), "classes": (B,) int64}``. Source: Eq. 1; likelihood: section 4.
+        """
+        clips, classes = (batch, None) if isinstance(batch, Tensor) else (batch["clips"], batch.get("classes"))
+        seen = self.infer(clips, classes)
+        log_likelihood = seen.output.log_prob(clips).flatten(1).sum(1).mean()
+        levels = zip(seen.posteriors, seen.priors, strict=True)
+        parts = [q.divergence_from(p).sum((0, 2)).mean() for q, p in levels]
+        counted = [part for number, part in enumerate(parts) if number not in self.config.off_levels]
+        kl = torch.stack(counted).sum() if counted else torch.zeros(())
+        weight = self.kl_weight(step)
+        told = {f"kl/{number}": part.detach() for number, part in enumerate(parts)}
+        mse = (seen.output.mean.detach() - clips).square().flatten(1).sum(1).mean()
+        told |= {"log_likelihood": log_likelihood.detach(), "kl": kl.detach(), "mse": mse}
+        return {"loss": weight * kl - log_likelihood, "kl_weight": torch.tensor(weight)} | told
+
+    def kl_weight(self, step: int) -> float:
+        """Weight of the divergence at this step."""
+        c = self.config
+        return c.kl_start + (1 - c.kl_start) * min(1.0, step / c.kl_steps)
+
+    def to_nodes(self, clips: Float[Tensor, "batch frames joints 3"]) -> Float[Tensor, "nodes batch frames"]:
+        """The graph of clips: a node for each coordinate, the cosine transform of its frames as features."""
+        c = self.config
+        if clips.ndim != 4 or clips.shape[1:] != (c.num_frames, c.num_joints, 3):
+            raise ValueError(
+                f"clips have shape {tuple(clips.shape)}; expected (batch, {c.num_frames}, {c.num_joints}, 3)"
+            )
+        if c.layout == "published_code":
+            return idct(clips.reshape(len(clips), c.num_nodes, c.num_frames)).transpose(0, 1)
+        return dct(clips.flatten(2).permute(2, 0, 1))
+
+    def _to_clips(self, x: Tensor) -> Tensor:
+        c = self.config
+        if c.layout == "published_code":
+            return x.transpose(0, 1).reshape(-1, c.num_frames, c.num_joints, 3)
+        return x.permute(1, 2, 0).reshape(-1, c.num_frames, c.num_joints, 3)
+
+    def _drawn(self, level: int, distribution: Gaussian) -> Tensor:
+        return distribution.mean if level in self.config.off_levels else distribution.sample()
+
+    def _begun(self, z0: Tensor, classes: Tensor | None) -> Tensor:
+        c = self.config
+        if (classes is None) != (c.num_classes == 0):
+            raise ValueError(
+                f"num_classes is {c.num_classes}, and classes are {'missing' if classes is None else 'given'}"
+            )
+        if classes is not None:
+            z0 = torch.cat([z0, F.one_hot(classes, c.num_classes).to(z0).expand(len(z0), -1, -1)], -1)
+        return self.from_top(z0)
+
+    def _output(self, trunk: Tensor) -> Gaussian:
+        coefficients = self.out(self.last(trunk))
+        back = dct if self.config.layout == "published_code" else idct
+        # the variance is meant for frames as it is: a diagonal one has no place on both sides of the transform
+        return Gaussian(self._to_clips(back(coefficients.mean)), self._to_clips(coefficients.log_var))
+
+
+class _Head(nn.Module):
+    """Mean and log-variance, a graph convolution each."""
+
+    def __init__(self, in_shape: Shape, out_shape: Shape, has_node_bias: bool) -> None:
+        super().__init__()
+        self.mean = GraphConv(in_shape, out_shape, has_node_bias)
+        self.log_var = GraphConv(in_shape, out_shape, has_node_bias)
+
+    def forward(self, x: Tensor) -> Gaussian:
+        return Gaussian(self.mean(x), self.log_var(x).clamp(*LOG_VAR_RANGE))
+
+
+class _Up(nn.Module):
+    """One step up: what this level's posterior reads, and what the next level begins with."""
+
+    def __init__(self, below: Shape, here: Shape, has_node_bias: bool, leads_on: bool) -> None:
+        super().__init__()
+        self.reduce = GraphConv(below, here, has_node_bias)
+        self.block = GraphBlock(here, has_node_bias)
+        self.skip = GraphConv(below, here, has_node_bias) if leads_on else None
+        self.alpha = nn.Parameter(torch.zeros(1)) if leads_on else None
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        activation = self.block(self.reduce(x))
+        return activation, None if self.skip is None else torch.addcmul(self.skip(x), self.alpha, activation)
+
+
+class _Down(nn.Module):
+    """One step down: prior and posterior of this level's latent given the trunk, and the latent joined to the trunk."""
+
+    def __init__(self, trunk: Shape, here: Shape, has_node_bias: bool) -> None:
+        super().__init__()
+        both = (here[0], 2 * here[1])
+        self.block = GraphBlock(trunk, has_node_bias)
+        self.resize = GraphConv(trunk, here, has_node_bias)
+        self.posterior_block = GraphBlock(both, has_node_bias)
+        self.posterior = _Head(both, here, has_node_bias)
+        self.prior_block = GraphBlock(trunk, has_node_bias)
+        self.prior = _Head(trunk, here, has_node_bias)
+        self.widen = GraphConv(here, trunk, has_node_bias)
+        self.alphas = nn.Parameter(torch.zeros(3))
+
+    def given(self, trunk: Tensor, activation: Tensor | None) -> tuple[Tensor, Gaussian, Gaussian | None]:
+        """The trunk as this level leaves it, the prior, and, given the encoder's activation, the posterior."""
+        trunk = torch.addcmul(trunk, self.alphas[0], self.block(trunk))
+        above = self.prior_block(trunk)
+        posterior = None
+        if activation is not None:
+            posterior = self.posterior(self.posterior_block(torch.cat([self.resize(trunk), activation], -1)))
+        return torch.addcmul(trunk, self.alphas[1], above), self.prior(above), posterior
+
+    def joined(self, trunk: Tensor, latent: Tensor) -> Tensor:
+        return torch.addcmul(trunk, self.alphas[2], self.widen(latent))
+
+
+def log_posterior(seen: Inference) -> Float[Tensor, "batch"]:
+    """The paper's log p(z|x) of each clip: the log-density [nats] of the posteriors' means under the priors, summed over
+    all levels. It depends on the draws by which the priors were conditioned: average over several.
+
+    Source: sections 5.3 and 6, which do not define it; as the public program has it.
+    """
+    return _sum_levels([p.log_prob(q.mean) for q, p in zip(seen.posteriors, seen.priors, strict=True)])
+
+
+def _sum_levels(parts: Sequence[Tensor]) -> Tensor:
+    return torch.stack([part.sum((0, 2)) for part in parts]).sum(0)

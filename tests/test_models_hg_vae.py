@@ -1,0 +1,203 @@
+"""HG-VAE: the published size, latents that depend on what is above them alone, a loss that is a bound, and training."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from motionkit.models.gaussian import Gaussian
+from motionkit.models.graph_layers import GraphBlock, GraphConv
+from motionkit.models.hg_vae import HGVAE, PUBLISHED_CODE, HGVAEConfig, log_posterior
+from motionkit.training import TrainConfig, fit
+
+TINY = HGVAEConfig(3, 8, levels=((9, 8), (4, 8), (1, 12)), trunk_features=16)
+
+
+def build(config=TINY, alpha=0.3):
+    """Every residual weight at ``alpha``: at 0, where training begins, the blocks would be invisible."""
+    torch.manual_seed(0)
+    model = HGVAE(config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "alpha" in name:
+                parameter.fill_(alpha)
+    return model
+
+
+def clips(count=2, config=TINY):
+    shape = (count, config.num_frames, config.num_joints, 3)
+    return torch.linspace(-1, 1, math.prod(shape)).reshape(shape).sin()
+
+
+# ---- layers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shapes", [((6, 5), (2, 7)), ((2, 7), (6, 5)), ((3, 4), (3, 4))])
+@pytest.mark.parametrize("has_node_bias", [True, False])
+def test_a_graph_convolution_is_two_products_and_a_bias(shapes, has_node_bias, tolerance):
+    torch.manual_seed(0)
+    layer = GraphConv(*shapes, has_node_bias)
+    x = torch.rand(3, *shapes[0])  # (batch, nodes, features): as in Eq. 4
+    plain = torch.stack([layer.mix @ one @ layer.weight.t() for one in x]) + layer.bias.transpose(0, 1)
+    torch.testing.assert_close(layer(x.transpose(0, 1)).transpose(0, 1), plain, **tolerance())
+
+
+def test_a_block_begins_as_the_identity():
+    torch.manual_seed(0)
+    block, x = GraphBlock((4, 6)), torch.rand(4, 2, 6)
+    assert torch.equal(block(x), x)
+    block(x).sum().backward()
+    assert block.alpha.grad.abs() > 0  # and can leave it
+
+
+def test_divergence_and_density_are_those_of_normal_distributions(tolerance):
+    torch.manual_seed(0)
+    q, p = (Gaussian(torch.randn(5), torch.randn(5)) for _ in range(2))
+    normal = [Normal(g.mean, (0.5 * g.log_var).exp()) for g in (q, p)]
+    torch.testing.assert_close(q.divergence_from(p), kl_divergence(*normal), **tolerance())
+    torch.testing.assert_close(q.log_prob(p.mean), normal[0].log_prob(p.mean), **tolerance())
+    assert torch.equal(q.divergence_from(q), torch.zeros(5))
+
+
+def test_divergence_is_what_draws_estimate():
+    torch.manual_seed(0)
+    q, p = Gaussian(torch.tensor([0.5]), torch.tensor([-1.0])), Gaussian(torch.tensor([-0.2]), torch.tensor([0.4]))
+    many = Gaussian(q.mean.expand(200_000), q.log_var.expand(200_000)).sample()
+    differences = q.log_prob(many) - p.log_prob(many)
+    error = differences.std() / math.sqrt(len(many))
+    assert abs(differences.mean() - q.divergence_from(p)) < 4 * error
+
+
+# ---- the model -------------------------------------------------------------------------------------------------------
+
+
+def test_the_public_layout_has_the_published_number_of_parameters():
+    with torch.device("meta"):
+        assert sum(p.numel() for p in HGVAE(PUBLISHED_CODE).parameters()) == 2_602_713
+
+
+@pytest.mark.parametrize("layout", ["paper", "published_code"])
+def test_shapes_and_the_way_to_nodes_and_back(layout, tolerance):
+    config = replace(TINY, layout=layout)
+    model, x = build(config), clips(2)
+    nodes = model.to_nodes(x)
+    assert nodes.shape == (9, 2, 8)
+    torch.testing.assert_close(nodes.norm(), x.norm(), **tolerance())
+    seen = model.infer(x)
+    assert [tuple(z.shape) for z in seen.latents] == [(1, 2, 12), (4, 2, 8), (9, 2, 8)]
+    assert seen.output.mean.shape == seen.output.log_var.shape == x.shape
+
+
+def test_nodes_are_the_coordinates_of_joints():
+    still = clips(1)[:, :1].expand(-1, 8, -1, -1)  # nothing moves: all that is not constant is 0, at every node
+    coefficients = build().to_nodes(still)[:, 0]
+    torch.testing.assert_close(coefficients[:, 0], still[0, 0].flatten() * math.sqrt(8))
+    assert coefficients[:, 1:].abs().max() < 1e-6
+    reshaped = build(replace(TINY, layout="published_code")).to_nodes(still)[:, 0]
+    assert reshaped[:, 1:].abs().max() > 0.1  # the public layout mixes joints and frames
+
+
+def test_a_lower_latent_changes_nothing_above_it():
+    model, x = build(), clips()
+    for level in range(3):
+        runs = []
+        for shift in (0.0, 1.0):
+            drawn = model._drawn
+            model._drawn = lambda number, d, s=shift, at=level: d.mean + s * (number == at)
+            runs.append(model.infer(x))
+            model._drawn = drawn
+        same = [torch.equal(a.mean, b.mean) for a, b in zip(runs[0].priors, runs[1].priors, strict=True)]
+        assert same == [number <= level for number in range(3)]
+        assert not torch.equal(runs[0].output.mean, runs[1].output.mean)
+
+
+def test_samples_are_drawn_down_to_a_level():
+    model = build()
+    z0 = model.sample_top(3)
+    means = [model.generate(z0, drawn_levels=0).mean for _ in range(2)]
+    draws = [model.generate(z0, drawn_levels=1).mean for _ in range(2)]
+    assert torch.equal(*means)
+    assert not torch.equal(*draws)
+
+
+def test_a_class_changes_what_is_drawn_and_must_be_given():
+    model = build(replace(TINY, num_classes=2))
+    z0 = model.sample_top(2)
+    drawn = [model.generate(z0, torch.tensor([label] * 2), drawn_levels=0).mean for label in (0, 1)]
+    assert not torch.equal(*drawn)
+    with pytest.raises(ValueError, match="num_classes is 2, and classes are missing"):
+        model.infer(clips())
+    with pytest.raises(ValueError, match="num_classes is 0, and classes are given"):
+        build().infer(clips(), torch.tensor([0, 1]))
+
+
+def test_a_level_that_is_off_is_its_mean_and_costs_nothing():
+    x = clips()
+    torch.manual_seed(1)
+    whole = build().loss(x, 1)
+    off = build(replace(TINY, off_levels=(1, 2))).loss(x, 1)
+    torch.testing.assert_close(whole["kl"], sum(whole[f"kl/{level}"] for level in range(3)))
+    assert torch.equal(off["kl"], off["kl/0"])
+    model = build(replace(TINY, off_levels=(0, 1, 2)))
+    assert torch.equal(model.infer(x).output.mean, model.infer(x).output.mean)
+
+
+def test_the_loss_is_bounded_by_the_evidence():
+    """One clip, many draws: log of the mean importance weight is at least the mean of their logs, which the loss is."""
+    model, x = build(), clips(1)
+    with torch.no_grad():
+        seen = model.infer(x.expand(4000, -1, -1, -1))
+        levels = zip(seen.latents, seen.priors, seen.posteriors, strict=True)
+        weights = seen.output.log_prob(x).flatten(1).sum(1)
+        weights = weights + sum((p.log_prob(z) - q.log_prob(z)).sum((0, 2)) for z, p, q in levels)
+        bound = -model.loss(x.expand(4000, -1, -1, -1), 1)["loss"]
+    spread = weights.std() / math.sqrt(len(weights))
+    assert abs(weights.mean() - bound) < 5 * spread
+    assert torch.logsumexp(weights, 0) - math.log(len(weights)) > bound
+
+
+def test_the_divergence_warms_up_in_a_line():
+    model = build(replace(TINY, kl_start=0.2, kl_steps=4))
+    assert [round(model.kl_weight(step), 6) for step in (0, 2, 4, 9)] == [0.2, 0.6, 1.0, 1.0]
+
+
+def test_the_log_posterior_is_highest_where_posterior_and_prior_agree():
+    model, x = build(), clips(2)
+    model._drawn = lambda _, d: d.mean
+    seen = model.infer(x)
+    expected = sum(Normal(p.mean, (0.5 * p.log_var).exp()).log_prob(q.mean).sum((0, 2))
+                   for p, q in zip(seen.priors, seen.posteriors, strict=True))  # fmt: skip
+    torch.testing.assert_close(log_posterior(seen), expected)
+
+
+def test_it_learns_a_batch_by_heart():
+    torch.manual_seed(0)
+    model, x = HGVAE(TINY), clips(4)
+    before = model.loss(x, 1)
+    fit(model, lambda _: x, TrainConfig(300, lr=5e-3, schedule="constant", clip_norm=100.0, progress="off"))
+    after = model.loss(x, 1)
+    assert after["mse"] < 0.02 * before["mse"]
+    assert after["log_likelihood"] > before["log_likelihood"] + 100
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"num_joints": 0}, "num_joints must be at least 1, got 0"),
+        ({"levels": ()}, "levels must be pairs"),
+        ({"levels": ((4, 0),)}, "levels must be pairs"),
+        ({"off_levels": (3,)}, "off_levels must be 0 to 2, got 3"),
+        ({"kl_start": 1.5}, "kl_start must be 0 to 1, got 1.5"),
+        ({"layout": "code"}, "layout must be 'paper' or 'published_code', got 'code'"),
+    ],
+)
+def test_impossible_configurations_are_refused(values, message, unchecked):
+    with pytest.raises(ValueError, match=message):
+        replace(TINY, **values)
+
+
+def test_clips_of_another_shape_are_refused(unchecked):
+    with pytest.raises(ValueError, match=r"clips have shape \(2, 7, 3, 3\); expected \(batch, 8, 3, 3\)"):
+        build().infer(torch.zeros(2, 7, 3, 3))
