@@ -278,7 +278,7 @@ class _Down(nn.Module):
 
 
 def log_posterior(seen: Inference) -> Float[Tensor, "batch"]:
-    """The paper's log p(z|x) of each clip: the log-density [nats] of the posteriors' means under the priors, summed over
+    """The paper's log p(z|x) of each clip: log-density [nats] of the posteriors' means under the priors, summed over
     all levels. It depends on the draws by which the priors were conditioned: average over several.
 
     Source: sections 5.3 and 6, which do not define it; as the public program has it.
