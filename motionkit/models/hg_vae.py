@@ -12,7 +12,6 @@ transform is replaced by its inverse; a bias is shared by all nodes; and the top
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -22,6 +21,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from motionkit.models.clip_gaussian import ClipGaussian
+from motionkit.models.elbo import Inference, elbo_loss, warm_up
 from motionkit.models.gaussian import LOG_VAR_RANGE, Gaussian, standard
 from motionkit.models.graph_layers import GraphBlock, GraphConv
 from motionkit.representation.dct import dct, idct
@@ -39,6 +40,7 @@ class HGVAEConfig:
     num_classes: with more than 0, a clip's class is appended to z0 as a one-hot vector.
     off_levels: levels, counted from z0, whose latent is its mean and adds nothing to the loss (Table 1).
     kl_start, kl_steps: weight of the divergence at first, and the step from which it is 1; linear in between.
+    likelihood: what the variances of the output are of (``ClipGaussian``): of frames as published, or of frequencies.
     layout: see above.
 
     Raises: ``ValueError`` naming the field and its value.
@@ -52,6 +54,7 @@ class HGVAEConfig:
     off_levels: tuple[int, ...] = ()
     kl_start: float = 0.001
     kl_steps: int = 1
+    likelihood: Literal["frames", "frequencies"] = "frames"
     layout: Literal["paper", "published_code"] = "paper"
 
     def __post_init__(self) -> None:
@@ -67,6 +70,10 @@ class HGVAEConfig:
             raise ValueError(f"off_levels must be 0 to {len(self.levels) - 1}, got {unknown[0]}")
         if not 0 <= self.kl_start <= 1:
             raise ValueError(f"kl_start must be 0 to 1, got {self.kl_start}")
+        if self.likelihood not in ("frames", "frequencies"):
+            raise ValueError(f"likelihood must be 'frames' or 'frequencies', got {self.likelihood!r}")
+        if self.layout == "published_code" and self.likelihood != "frames":
+            raise ValueError("layout 'published_code' has likelihood 'frames'; its nodes have no frequencies")
         if self.layout not in ("paper", "published_code"):
             raise ValueError(f"layout must be 'paper' or 'published_code', got {self.layout!r}")
 
@@ -76,20 +83,6 @@ class HGVAEConfig:
 
 
 PUBLISHED_CODE = HGVAEConfig(layout="published_code")  # 2,602,713 parameters
-
-
-@dataclass(frozen=True)
-class Inference:
-    """What the model makes of clips: its latents from z0 down, and the clips they stand for.
-
-    posteriors, priors, latents: a level each, (nodes, batch, features). output: of the clips, (batch, frames, joints,
-    3) in metres; its variance is that of each coordinate in each frame.
-    """
-
-    posteriors: list[Gaussian]
-    priors: list[Gaussian]
-    latents: list[Tensor]
-    output: Gaussian
 
 
 class HGVAE(nn.Module):
@@ -143,7 +136,7 @@ class HGVAE(nn.Module):
         classes: Int[Tensor, "batch"] | None = None,
         *,
         drawn_levels: int | None = None,
-    ) -> Gaussian:
+    ) -> ClipGaussian:
         """New clips (batch, frames, joints, 3): levels below z0 are drawn from their priors.
 
         z0: e.g. ``sample_top``. drawn_levels: only so many levels below z0 are drawn, further ones are their means
@@ -162,28 +155,13 @@ class HGVAE(nn.Module):
         return torch.randn(nodes, count, features, device=self.top.mean.weight.device)
 
     def loss(self, batch: Tensor | dict[str, Tensor], step: int) -> dict[str, Tensor]:
-        """``"loss"`` = KL x its weight - log-likelihood, nats a clip; and, detached, ``"log_likelihood"``, ``"kl"``,
-        ``"kl/0"`` ... from z0 on, ``"kl_weight"`` and ``"mse"``, the squared error summed over a clip [m^2].
-
-        batch: clips, or ``{"clips": (B, T, J, 3), "classes": (B,) int64}``. Source: Eq. 1; likelihood: section 4.
-        """
+        """See ``elbo_loss``. batch: clips, or ``{"clips": (B, T, J, 3), "classes": (B,) int64}``."""
         clips, classes = (batch, None) if isinstance(batch, Tensor) else (batch["clips"], batch.get("classes"))
-        seen = self.infer(clips, classes)
-        log_likelihood = seen.output.log_prob(clips).flatten(1).sum(1).mean()
-        levels = zip(seen.posteriors, seen.priors, strict=True)
-        parts = [q.divergence_from(p).sum((0, 2)).mean() for q, p in levels]
-        counted = [part for number, part in enumerate(parts) if number not in self.config.off_levels]
-        kl = torch.stack(counted).sum() if counted else torch.zeros(())
-        weight = self.kl_weight(step)
-        told = {f"kl/{number}": part.detach() for number, part in enumerate(parts)}
-        mse = (seen.output.mean.detach() - clips).square().flatten(1).sum(1).mean()
-        told |= {"log_likelihood": log_likelihood.detach(), "kl": kl.detach(), "mse": mse}
-        return {"loss": weight * kl - log_likelihood, "kl_weight": torch.tensor(weight)} | told
+        return elbo_loss(self.infer(clips, classes), clips, self.kl_weight(step), self.config.off_levels)
 
     def kl_weight(self, step: int) -> float:
         """Weight of the divergence at this step."""
-        c = self.config
-        return c.kl_start + (1 - c.kl_start) * min(1.0, step / c.kl_steps)
+        return warm_up(self.config.kl_start, self.config.kl_steps, step)
 
     def to_nodes(self, clips: Float[Tensor, "batch frames joints 3"]) -> Float[Tensor, "nodes batch frames"]:
         """The graph of clips: a node for each coordinate, the cosine transform of its frames as features."""
@@ -215,11 +193,13 @@ class HGVAE(nn.Module):
             z0 = torch.cat([z0, F.one_hot(classes, c.num_classes).to(z0).expand(len(z0), -1, -1)], -1)
         return self.from_top(z0)
 
-    def _output(self, trunk: Tensor) -> Gaussian:
+    def _output(self, trunk: Tensor) -> ClipGaussian:
         coefficients = self.out(self.last(trunk))
         back = dct if self.config.layout == "published_code" else idct
-        # the variance is meant for frames as it is: a diagonal one has no place on both sides of the transform
-        return Gaussian(self._to_clips(back(coefficients.mean)), self._to_clips(coefficients.log_var))
+        # The program takes the second head for variances of frames although the first one's coefficients are turned
+        # back into frames.
+        is_spectral = self.config.likelihood == "frequencies"
+        return ClipGaussian(self._to_clips(back(coefficients.mean)), self._to_clips(coefficients.log_var), is_spectral)
 
 
 class _Head(nn.Module):
@@ -275,16 +255,3 @@ class _Down(nn.Module):
 
     def joined(self, trunk: Tensor, latent: Tensor) -> Tensor:
         return torch.addcmul(trunk, self.alphas[2], self.widen(latent))
-
-
-def log_posterior(seen: Inference) -> Float[Tensor, "batch"]:
-    """The paper's log p(z|x) of each clip: log-density [nats] of the posteriors' means under the priors, summed over
-    all levels. It depends on the draws by which the priors were conditioned: average over several.
-
-    Source: sections 5.3 and 6, which do not define it; as the public program has it.
-    """
-    return _sum_levels([p.log_prob(q.mean) for q, p in zip(seen.posteriors, seen.priors, strict=True)])
-
-
-def _sum_levels(parts: Sequence[Tensor]) -> Tensor:
-    return torch.stack([part.sum((0, 2)) for part in parts]).sum(0)

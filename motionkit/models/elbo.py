@@ -1,0 +1,74 @@
+"""What variational models of clips share: the bound on the evidence that they are trained by, and the density of
+latents by which a clip is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from motionkit.models.clip_gaussian import ClipGaussian
+from motionkit.models.gaussian import Gaussian
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What a model makes of clips: its latents from the top down, and the clips they stand for.
+
+    posteriors, priors, latents: one a level, each (nodes, batch, features).
+    output: the clips given the latents.
+    """
+
+    posteriors: list[Gaussian]
+    priors: list[Gaussian]
+    latents: list[Tensor]
+    output: ClipGaussian
+
+
+def elbo_loss(
+    seen: Inference,
+    clips: Float[Tensor, "batch frames joints 3"],
+    kl_weight: float = 1.0,
+    off_levels: Collection[int] = (),
+) -> dict[str, Tensor]:
+    """``"loss"`` = ``kl_weight`` KL - log-likelihood in nats a clip, and, detached, its parts: ``"log_likelihood"``,
+    ``"kl"``, that of each level ``"kl/0"`` ... from the top down, ``"kl_weight"`` and ``"mse"``, the squared error
+    summed over a clip [m^2].
+
+    off_levels: levels whose divergence is reported and not counted.
+    Source: paper 4, Eq. 1 and section 4.
+    """
+    log_likelihood = seen.output.log_prob(clips).mean()
+    levels = zip(seen.posteriors, seen.priors, strict=True)
+    parts = [posterior.divergence_from(prior).sum((0, 2)).mean() for posterior, prior in levels]
+    counted = [part for number, part in enumerate(parts) if number not in off_levels]
+    kl = torch.stack(counted).sum() if counted else torch.zeros_like(parts[0])
+    told = {f"kl/{number}": part.detach() for number, part in enumerate(parts)}
+    mse = (seen.output.mean.detach() - clips).square().flatten(1).sum(1).mean()
+    told |= {"log_likelihood": log_likelihood.detach(), "kl": kl.detach(), "mse": mse}
+    return {"loss": kl_weight * kl - log_likelihood, "kl_weight": torch.tensor(kl_weight)} | told
+
+
+def warm_up(start: float, steps: int, step: int) -> float:
+    """Weight of the divergence at a step: from ``start`` to 1 in a line, which it reaches at step ``steps``."""
+    return start + (1 - start) * min(1.0, step / steps)
+
+
+def log_posterior(seen: Inference) -> Float[Tensor, "levels batch"]:
+    """The paper's log p(z|x), level by level (add them up): log-density [nats] of a posterior's mean under its prior.
+
+    It depends on the draws by which the priors were conditioned: average over several.
+    Source: sections 5.3 and 6, which do not define it; as the public program has it.
+    """
+    levels = zip(seen.posteriors, seen.priors, strict=True)
+    return torch.stack([prior.log_prob(posterior.mean).sum((0, 2)) for posterior, prior in levels])
+
+
+def log_evidence(seen: Inference, clips: Float[Tensor, "batch frames joints 3"]) -> Float[Tensor, "batch"]:
+    """log p(x|z) + log p(z) - log q(z|x) at the draws [nats]: its mean over draws is at most the log-density of the
+    clip, the logarithm of the mean of its exponential comes closer (importance weights)."""
+    levels: Sequence = list(zip(seen.latents, seen.priors, seen.posteriors, strict=True))
+    return seen.output.log_prob(clips) + sum((p.log_prob(z) - q.log_prob(z)).sum((0, 2)) for z, p, q in levels)
