@@ -60,6 +60,11 @@ def write_humanact12(folder, label: int = 2, frames: int = 4, person: int = 1) -
     np.save(folder / f"P{person:02d}G01R01F0001T{frames:04d}A{label:02d}01.npy", positions)
 
 
+def write_h36m(path, frames: int = 3) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text((",".join(["0.0000000"] * 99) + "\n") * frames)
+
+
 # --- cache ------------------------------------------------------------------------------------------------------------
 
 
@@ -210,7 +215,7 @@ def test_fingerprint_form():
 
 def test_catalogue_entries_are_complete():
     expected = {"sample", "synthetic", "default", "cmu", "cmu_amc", "bandai_namco", "panoptic", "humanact12", "amass"}
-    assert expected | {"mnist"} == set(CATALOGUE)
+    assert expected | {"h36m", "mnist"} == set(CATALOGUE)
     for name, dataset in CATALOGUE.items():
         assert dataset.name == name
         assert dataset.description
@@ -259,7 +264,7 @@ def test_unknown_name(name, message):
             function(name)
 
 
-@pytest.mark.parametrize("name", ["bandai_namco", "panoptic", "humanact12", "amass"])
+@pytest.mark.parametrize("name", ["bandai_namco", "panoptic", "humanact12", "amass", "h36m"])
 def test_missing_data_say_what_to_put_where(empty_root, name):
     with pytest.raises(FileNotFoundError) as error:
         load_dataset(name)
@@ -351,10 +356,13 @@ def test_own_folder_of_several_formats(tmp_path):
     write_bvh(sample_piece(), mine / "bvh" / "anna" / "jump.bvh", unit_m=0.01)
     write_bvh(sample_piece(), mine / "12_03.bvh", unit_m=0.01)
     (mine / "notes.txt").write_text("not a motion")
+    write_h36m(mine / "S1" / "walking_1.txt")
+    for place in ("walking_1.txt", "S1/walking.txt", "S1/walking_3.txt", "S1/strolling_1.txt", "S1/walking_1.md"):
+        write_h36m(mine / place)  # other texts, whatever they hold
     (mine / "settings.json").write_text("{}")
     clips = {clip.name: clip for clip in load_dataset(mine)}
-    assert list(clips) == ["12_03", "arrays/P01G01R01F0001T0004A0201", "bvh/anna/jump"]
-    assert [clip.subject for clip in clips.values()] == ["12", "P01", "bvh/anna"]
+    assert list(clips) == ["12_03", "S1/walking_1", "arrays/P01G01R01F0001T0004A0201", "bvh/anna/jump"]
+    assert [clip.subject for clip in clips.values()] == ["12", "S1", "P01", "bvh/anna"]
     np.testing.assert_allclose(clips["12_03"].positions, sample_piece().positions, atol=2e-3)
     assert [clip.name for clip in load_dataset(str(mine))] == list(clips)
 
@@ -583,6 +591,52 @@ def test_named_split_holds_out_subjects_and_clips():
     train, test = split_dataset("default", clips)
     assert [clip.name for clip in test] == ["b", "cmu/01_01"]
     assert [clip.name for clip in train] == ["a", "cmu/01_03"]
+
+
+def write_amass(root, *places) -> None:
+    for place in places:
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        np.savez(root / place, poses=np.zeros((3, 156)), trans=np.zeros((3, 3)), mocap_framerate=120.0)
+    joints = np.arange(156.0).reshape(1, 52, 3) / 100
+    np.savez(root / "smpl_skeleton.npz", p3d0=joints, parents=SMPLH_52.parents)
+
+
+OTHER_COLLECTIONS = [f"{name}/{n}/{n}_{m}_poses.npz" for name in ("CMU", "HumanEva") for n in "abc" for m in "12"]
+
+
+@pytest.mark.parametrize("collection", ["BioMotionLab_NTroje", "BMLrub"])
+def test_amass_is_split_by_collection(empty_root, collection):
+    """As paper 4 has it; the subject does not decide: one here is called as in another collection."""
+    test_files = [f"{collection}/rub001/0000_treadmill_poses.npz", f"{collection}/a/0001_treadmill_poses.npz"]
+    write_amass(empty_root / "amass", *OTHER_COLLECTIONS, *test_files)
+    train, test = split_dataset("amass", load_dataset("amass"))
+    assert {f"{clip.name}.npz" for clip in test} == set(test_files)
+    assert {f"{clip.name}.npz" for clip in train} == set(OTHER_COLLECTIONS)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [OTHER_COLLECTIONS, [f"BioMotionLab_NTroje/{place}" for place in OTHER_COLLECTIONS]],
+    ids=["other collections", "one collection"],
+)
+def test_amass_without_its_test_collection_is_split_by_subject(empty_root, files):
+    write_amass(empty_root / "amass", *files)
+    train, test = split_dataset("amass", load_dataset("amass"))
+    assert {clip.subject for clip in train}.isdisjoint(clip.subject for clip in test)
+    assert len({clip.subject for clip in train} | {clip.subject for clip in test}) == 6
+    assert len(train) + len(test) == 12
+
+
+def test_h36m_holds_out_subject_5(empty_root):
+    for subject in ("S1", "S5", "S11"):
+        for action in ("walking", "sittingdown"):
+            write_h36m(empty_root / "h36m" / "dataset" / subject / f"{action}_1.txt")
+    (empty_root / "h36m" / "dataset" / "S1" / "readme_1.txt").write_text("no motion")
+    clips = load_dataset("h36m")
+    assert {clip.action for clip in clips} == {"walking", "sittingdown"}
+    train, test = split_dataset("h36m", clips)
+    assert {clip.subject for clip in train} == {"S1", "S11"}
+    assert [clip.name for clip in test] == ["dataset/S5/sittingdown_1", "dataset/S5/walking_1"]
 
 
 def test_split_without_names_keeps_persons_apart():

@@ -15,6 +15,7 @@ from motionkit.data.skeleton import (
     CMU_31,
     COCO_17,
     H36M_17,
+    H36M_32,
     HUMANML3D_22,
     PANOPTIC_19,
     SKELETONS,
@@ -52,6 +53,7 @@ def vocabulary(skeleton):
         (COCO_17, 17, 17, 8),
         (PANOPTIC_19, 19, 17, 8),
         (H36M_17, 17, 16, 6),
+        (H36M_32, 32, 24, 13),
         (SMPL_24, 24, 23, 9),
         (HUMANML3D_22, 22, 21, 8),
         (AMASS_18, 18, 17, 7),
@@ -69,7 +71,8 @@ def test_counts(skeleton, joints, limbs, swaps):
 
 @pytest.mark.parametrize("skeleton", ALL, ids=names)
 def test_every_joint_is_drawn_and_the_limbs_hang_together(skeleton):
-    invisible = {"cmu_31": 10, "panoptic_19": 2}  # those on one spot with another; neck and body center in paper 1
+    # those on one spot with another; in paper 1 neck and body center
+    invisible = {"cmu_31": 10, "h36m_32": 7, "panoptic_19": 2}
     reached = {skeleton.limbs[0][0]}
     for _ in skeleton.limbs:
         reached |= {joint for limb in skeleton.limbs if reached & set(limb) for joint in limb}
@@ -127,6 +130,9 @@ def test_public_orders():
     assert PANOPTIC_19.joints[:4] == ("neck", "nose", "body_center", "left_shoulder")
     assert PANOPTIC_19.joints[15:] == ("left_eye", "left_ear", "right_eye", "right_ear")
     assert H36M_17.joints[7:12] == ("spine", "thorax", "neck", "head", "left_shoulder")
+    usual = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)  # the joints of H36M_17, in another order
+    assert {vocabulary(H36M_32)[joint] for joint in usual} == set(vocabulary(H36M_17))
+    assert H36M_32.parents[12:17] == (11, 12, 13, 14, 12)
     assert SMPL_24.joints[:22] == HUMANML3D_22.joints == SMPLH_52.joints[:22]
     assert SMPL_24.parents == (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
     assert SMPLH_52.joints[22:28:3] == ("left_index1", "left_middle1")

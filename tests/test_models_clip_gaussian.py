@@ -69,12 +69,12 @@ def test_draws_have_the_mean_and_the_variance(around):
 def test_smooth_leftovers_bridge_a_gap_where_frames_alone_cannot():
     """A drift that the mean does not know: with slow coefficients alone variable, the gap follows its neighbors."""
     frames = 16
-    log_var = torch.linspace(0, -16, frames).view(1, -1, 1, 1)
-    clips = (0.3 + 0.1 * torch.linspace(0, 3, frames).sin()).view(1, -1, 1, 1)
-    is_seen = torch.ones(1, frames, 1, 1, dtype=torch.bool)
+    log_var = torch.linspace(0, -16, frames).view(1, -1, 1, 1).expand(-1, -1, 1, 3)
+    clips = (0.3 + 0.1 * torch.linspace(0, 3, frames).sin()).view(1, -1, 1, 1).expand(-1, -1, 1, 3)
+    is_seen = torch.ones(clips.shape, dtype=torch.bool)
     is_seen[:, 6:9] = False
     errors = []
     for is_spectral in (False, True):
-        around = ClipGaussian(torch.zeros(1, frames, 1, 1), log_var, is_spectral)
+        around = ClipGaussian(torch.zeros(clips.shape), log_var, is_spectral)
         errors.append((around.given(clips, is_seen)[0] - clips).abs().max().item())
     assert errors[1] < 0.01 * errors[0]

@@ -83,7 +83,7 @@ def test_the_public_layout_has_the_published_number_of_parameters():
 def test_shapes_and_the_way_to_nodes_and_back(layout, tolerance):
     config = replace(TINY, layout=layout)
     model, x = build(config), clips(2)
-    nodes = model.to_nodes(x)
+    nodes = model.nodes(x)
     assert nodes.shape == (9, 2, 8)
     torch.testing.assert_close(nodes.norm(), x.norm(), **tolerance())
     seen = model.infer(x)
@@ -93,10 +93,10 @@ def test_shapes_and_the_way_to_nodes_and_back(layout, tolerance):
 
 def test_nodes_are_the_coordinates_of_joints():
     still = clips(1)[:, :1].expand(-1, 8, -1, -1)  # nothing moves: all that is not constant is 0, at every node
-    coefficients = build().to_nodes(still)[:, 0]
+    coefficients = build().nodes(still)[:, 0]
     torch.testing.assert_close(coefficients[:, 0], still[0, 0].flatten() * math.sqrt(8))
     assert coefficients[:, 1:].abs().max() < 1e-6
-    reshaped = build(replace(TINY, layout="published_code")).to_nodes(still)[:, 0]
+    reshaped = build(replace(TINY, layout="published_code")).nodes(still)[:, 0]
     assert reshaped[:, 1:].abs().max() > 0.1  # the public layout mixes joints and frames
 
 
@@ -106,7 +106,7 @@ def test_a_lower_latent_changes_nothing_above_it():
         runs = []
         for shift in (0.0, 1.0):
             drawn = model._drawn
-            model._drawn = lambda number, d, s=shift, at=level: d.mean + s * (number == at)
+            model._drawn = lambda number, d, _, s=shift, at=level: d.mean + s * (number == at)
             runs.append(model.infer(x))
             model._drawn = drawn
         same = [torch.equal(a.mean, b.mean) for a, b in zip(runs[0].priors, runs[1].priors, strict=True)]
@@ -164,8 +164,7 @@ def test_the_divergence_warms_up_in_a_line():
 
 def test_the_log_posterior_is_highest_where_posterior_and_prior_agree():
     model, x = build(), clips(2)
-    model._drawn = lambda _, d: d.mean
-    seen = model.infer(x)
+    seen = model.infer(x, is_drawn=False)
     expected = sum(Normal(p.mean, (0.5 * p.log_var).exp()).log_prob(q.mean).sum((0, 2))
                    for p, q in zip(seen.priors, seen.posteriors, strict=True))  # fmt: skip
     torch.testing.assert_close(log_posterior(seen).sum(0), expected)

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -97,3 +98,11 @@ def test_unknown_names_are_answered_with_the_nearest():
         published("vqgan", "IIII")
     with pytest.raises(ValueError, match="unknown paper"):
         published("columns", "")
+
+
+def test_likelihoods_of_hg_vae_are_those_of_metres():
+    table = published("hgvae", "1").loc[:, "log(X)":].astype(float)
+    assert table.sum().round(2).to_dict() == {"log(X)": 26759.0, "MSE": 5.28, "KL-Divergence": 444.0}
+    most = -0.5 * 2700 * (np.log(2 * np.pi * table["MSE"] / 2700) + 1)  # of one variance for all numbers
+    assert (table["log(X)"] < most).all()  # so MSE is a sum over the clip in square metres
+    assert table["log(X)"].is_monotonic_increasing

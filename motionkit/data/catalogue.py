@@ -66,14 +66,21 @@ def load_dataset(
 def split_dataset(name_or_folder: str | Path, clips: Sequence[MotionClip]) -> tuple[list[MotionClip], list[MotionClip]]:
     """(training, test) clips as the catalogue splits the data set; where it names no split, ``default_split``.
 
+    A split by folder (AMASS's by collection) counts where clips of these folders and others are there.
+
     Raises ``ValueError`` when one part would be empty, as after a selection by subject.
     """
     name = str(name_or_folder)
-    held_out = set(CATALOGUE[name].held_out) if name in CATALOGUE else set()
-    if not held_out:
+    entry = CATALOGUE.get(name)
+    held_out, folders = (set(entry.held_out), set(entry.held_out_folders)) if entry else (set(), set())
+    is_test = [
+        not held_out.isdisjoint((clip.subject, clip.name)) or not folders.isdisjoint(clip.name.split("/")[:-1])
+        for clip in clips
+    ]
+    is_one_part = all(is_test) or not any(is_test)
+    if is_one_part and not held_out:
         return default_split(clips)
-    is_test = [not held_out.isdisjoint((clip.subject, clip.name)) for clip in clips]
-    if all(is_test) or not any(is_test):
+    if is_one_part:
         there = ", ".join(sorted({clip.subject for clip in clips})[:40])
         raise ValueError(f"{name}: holding out {', '.join(sorted(held_out))} of {there} leaves one part empty")
     train = [clip for clip, test in zip(clips, is_test, strict=True) if not test]
@@ -257,6 +264,21 @@ CATALOGUE: dict[str, DataSet] = {
             "(p3d0, parents).",
             folder="amass",
             patterns=("**/*_poses.npz",),
+            held_out_folders=("BioMotionLab_NTroje", "BMLrub"),  # one collection under its old and its new name
+        ),
+        DataSet(
+            name="h36m",
+            description="Human3.6M: 7 people, 15 everyday actions, 32 joints, 50 fps",
+            source="http://vision.imar.ro/human3.6m; as exponential maps from https://github.com/asheshjain399/RNNexp",
+            license="research; may not be passed on",
+            citation="C. Ionescu et al., Human3.6M: Large Scale Datasets and Predictive Methods for 3D Human Sensing "
+            "in Natural Environments, IEEE TPAMI 2014",
+            read=read_folder,
+            howto="the exponential maps <subject>/<action>_<1 or 2>.txt such as S1/walking_1.txt.",
+            folder="h36m",
+            patterns=("**/S*/*_[12].txt",),
+            num_clips=210,
+            held_out=("S5",),
         ),
         DataSet(
             name="mnist",

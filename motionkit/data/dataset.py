@@ -66,6 +66,7 @@ class DataSet:
     patterns: the data set counts as present if a file in ``folder`` matches one of them.
     size_mb, num_clips: expected, of the files that the kit was tested with; 0 if it cannot be known.
     held_out: subjects or clips of the default test part; empty: ``motionkit.data.windows.default_split`` decides.
+    held_out_folders: folders of clips, by the clips' names, that are the default test part where they are among others.
     read: the clips in the data set's folder (of nothing, if embedded); ``None`` if it holds no clips.
     address: the address of one of its files, by path; ``None`` if it may not or cannot be fetched.
     """
@@ -82,6 +83,7 @@ class DataSet:
     size_mb: float = 0.0
     num_clips: int = 0
     held_out: tuple[str, ...] = ()
+    held_out_folders: tuple[str, ...] = ()
     address: Callable[[str], str] | None = None
 
     @property

@@ -13,6 +13,7 @@ from motionkit.data.amc import read_amc
 from motionkit.data.bandai_namco import read_bandai_namco
 from motionkit.data.bvh import CMU_UNIT_M, read_bvh
 from motionkit.data.clip import MotionClip
+from motionkit.data.h36m import is_h36m, read_h36m
 from motionkit.data.humanact12 import read_humanact12
 from motionkit.data.npy_files import read_npz_names
 from motionkit.data.panoptic import read_panoptic
@@ -25,6 +26,7 @@ _FORMATS = {
     ".npz": f"AMASS with {SKELETON_FILE} in the same folder or above it, or Bandai-Namco positions",
     ".npy": "HumanAct12, named P01G01R01F0001T0064A0101.npy",
     ".json": "CMU Panoptic body3DScene_*.json",
+    ".txt": "Human3.6M exponential maps, named S1/walking_1.txt",
 }
 
 
@@ -61,6 +63,8 @@ def read_folder(folder: str | Path, *, unit_m: float | None = None) -> list[Moti
                 found = _read_npz(path, folder)
             case ".npy":
                 found = [read_humanact12(path)]
+            case ".txt":
+                found = [read_h36m(path)]
             case ".json" if path.parent not in scenes:
                 scenes.add(path.parent)
                 clips += read_panoptic(path.parent)
@@ -121,5 +125,7 @@ def _subject(place: Path) -> str:
 def _is_motion(path: Path) -> bool:
     if path.suffix.lower() == ".json":
         return re.fullmatch(r"body3DScene_\d+", path.stem) is not None
+    if path.suffix.lower() == ".txt":
+        return is_h36m(path)
     # AMASS keeps body shapes and first fitting stages beside its motions
     return not path.name.startswith(".") and not re.fullmatch(r"shape|.*stagei", path.stem)

@@ -258,6 +258,53 @@ H36M_17 = _layout(
     """,
 )
 
+# Human3.6M with all its joints. Spine lies on Hips, both Shoulders on Neck, HandThumb on Hand and Wrist_Site on
+# Wrist_End: limbs skip these joints, so that none has length zero. Head is the joint that H36M_17 has as the nose.
+H36M_32 = _layout(
+    "h36m_32",
+    """
+    Hips            -               pelvis
+    RightUpLeg      Hips            right_hip
+    RightLeg        RightUpLeg      right_knee
+    RightFoot       RightLeg        right_ankle
+    RightToeBase    RightFoot       right_toe
+    RightToeSite    RightToeBase    right_toe_tip
+    LeftUpLeg       Hips            left_hip
+    LeftLeg         LeftUpLeg       left_knee
+    LeftFoot        LeftLeg         left_ankle
+    LeftToeBase     LeftFoot        left_toe
+    LeftToeSite     LeftToeBase     left_toe_tip
+    Spine           Hips            pelvis
+    Spine1          Spine           spine_mid
+    Neck            Spine1          neck
+    Head            Neck            nose
+    HeadSite        Head            crown
+    LeftShoulder    Spine1          neck
+    LeftArm         LeftShoulder    left_shoulder
+    LeftForeArm     LeftArm         left_elbow
+    LeftHand        LeftForeArm     left_wrist
+    LeftHandThumb   LeftHand        left_wrist
+    LeftThumbSite   LeftHandThumb   left_thumb_tip
+    L_Wrist_End     LeftHand        left_hand
+    L_Wrist_Site    L_Wrist_End     left_hand
+    RightShoulder   Spine1          neck
+    RightArm        RightShoulder   right_shoulder
+    RightForeArm    RightArm        right_elbow
+    RightHand       RightForeArm    right_wrist
+    RightHandThumb  RightHand       right_wrist
+    RightThumbSite  RightHandThumb  right_thumb_tip
+    R_Wrist_End     RightHand       right_hand
+    R_Wrist_Site    R_Wrist_End     right_hand
+    """,
+    limbs="""
+    Hips:RightUpLeg RightUpLeg:RightLeg RightLeg:RightFoot RightFoot:RightToeBase RightToeBase:RightToeSite
+    Hips:LeftUpLeg LeftUpLeg:LeftLeg LeftLeg:LeftFoot LeftFoot:LeftToeBase LeftToeBase:LeftToeSite
+    Hips:Spine1 Spine1:Neck Neck:Head Head:HeadSite
+    Neck:LeftArm LeftArm:LeftForeArm LeftForeArm:LeftHand LeftHand:LeftThumbSite LeftHand:L_Wrist_End
+    Neck:RightArm RightArm:RightForeArm RightForeArm:RightHand RightHand:RightThumbSite RightHand:R_Wrist_End
+    """,
+)
+
 _SMPL_TABLE = """
     pelvis          -
     left_hip        pelvis
@@ -403,6 +450,7 @@ SKELETONS: dict[str, Skeleton] = {
         COCO_17,
         PANOPTIC_19,
         H36M_17,
+        H36M_32,
         SMPL_24,
         HUMANML3D_22,
         AMASS_18,
@@ -445,11 +493,13 @@ for _side in ("left", "right"):
         "forearm": (f"{_side}_wrist",),
         "wrist": (f"{_side}_elbow",),
         "hand": (f"{_side}_wrist",),
+        "thumb_tip": (f"{_side}_hand",),
         "hip": ("pelvis",),
         "knee": (f"{_side}_hip",),
         "ankle": (f"{_side}_knee",),
         "toe": (f"{_side}_ankle",),
         "heel": (f"{_side}_ankle",),
+        "toe_tip": (f"{_side}_toe",),
         "big_toe": (f"{_side}_toe",),
         "small_toe": (f"{_side}_toe",),
     }.items():

@@ -22,11 +22,11 @@ class ClipGaussian:
     """mean: (batch, frames, joints, 3) in metres. log_var: as the mean; of the frames, or where ``is_spectral`` of the
     cosine coefficients, slowest first, in the place of the frames."""
 
-    mean: Float[Tensor, "batch frames joints axes"]
-    log_var: Float[Tensor, "batch frames joints axes"]
+    mean: Float[Tensor, "batch frames joints 3"]
+    log_var: Float[Tensor, "batch frames joints 3"]
     is_spectral: bool = False
 
-    def log_prob(self, clips: Float[Tensor, "batch frames joints axes"]) -> Float[Tensor, "batch"]:
+    def log_prob(self, clips: Float[Tensor, "batch frames joints 3"]) -> Float[Tensor, "batch"]:
         """Log-density of each clip [nats; lengths in metres]."""
         away = clips - self.mean
         if self.is_spectral:
@@ -35,14 +35,14 @@ class ClipGaussian:
             1
         )
 
-    def variance(self) -> Float[Tensor, "batch frames joints axes"]:
+    def variance(self) -> Float[Tensor, "batch frames joints 3"]:
         """Of each coordinate in each frame, in square metres."""
         if not self.is_spectral:
             return self.log_var.exp()
         basis = dct_matrix(self.mean.shape[1]).to(self.mean)
         return torch.einsum("kt,bkjc->btjc", basis.square(), self.log_var.exp())
 
-    def sample(self) -> Float[Tensor, "batch frames joints axes"]:
+    def sample(self) -> Float[Tensor, "batch frames joints 3"]:
         """One draw; the noise is of torch's global generator."""
         noise = torch.exp(0.5 * self.log_var) * torch.randn_like(self.mean)
         if self.is_spectral:
@@ -51,36 +51,66 @@ class ClipGaussian:
         return self.mean + noise
 
     def given(
-        self, clips: Float[Tensor, "batch frames joints axes"], is_seen: Bool[Tensor, "batch frames joints axes"]
-    ) -> tuple[Float[Tensor, "batch frames joints axes"], Float[Tensor, "batch frames joints axes"]]:
+        self, clips: Float[Tensor, "batch frames joints 3"], is_seen: Bool[Tensor, "batch frames joints 3"]
+    ) -> tuple[Float[Tensor, "batch frames joints 3"], Float[Tensor, "batch frames joints 3"]]:
         """Mean and variance of clips of which some numbers are seen; these are returned as they came, with variance 0.
 
         Values of ``clips`` that are not seen have no influence; they may be NaN.
         """
-        clips = torch.where(is_seen, clips, self.mean)
         if not self.is_spectral:
-            return clips, torch.where(is_seen, 0.0, self.log_var.exp())
-        batch, frames, joints, _ = clips.shape
-        seen = _rows(is_seen)
-        # Coordinates with all frames seen need nothing; without them there are as many matrices as gaps.
-        chosen = ~seen.all(1)
-        seen, left_over = seen[chosen], _rows(clips - self.mean)[chosen].double()
-        basis = dct_matrix(frames).to(clips.device)
-        cov = basis.t() @ (_rows(self.log_var)[chosen].double().exp()[:, :, None] * basis)
-        inner = torch.where(seen[:, :, None] & seen[:, None, :], cov, torch.diag_embed((~seen).double()))
+            return torch.where(is_seen, clips, self.mean), torch.where(is_seen, 0.0, self.log_var.exp())
+        bridge = Bridge.over(is_seen, self.log_var)
+        return bridge(clips, self.mean), bridge.variance
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """How the numbers that are not seen follow from those that are, whatever the mean: made once, used for many means.
+
+    is_seen: (batch, frames, joints, 3). gaps: (batch joints 3,) the coordinates with a number that is not seen.
+    gain: (gaps, frames, frames), which maps what is left over of the seen frames to what to expect of all of them.
+    variance: (batch, frames, joints, 3) in square metres, 0 where seen.
+    """
+
+    is_seen: Bool[Tensor, "batch frames joints 3"]
+    gaps: Bool[Tensor, "coordinates"]
+    gain: Float[Tensor, "gaps frames frames"]
+    variance: Float[Tensor, "batch frames joints 3"]
+
+    @classmethod
+    def over(cls, is_seen: Bool[Tensor, "batch frames joints 3"], log_var: Float[Tensor, "#batch frames joints 3"]):
+        """For variances of cosine coefficients, of each clip or of all."""
+        frames = is_seen.shape[1]
+        seen, rows = _rows(is_seen), _rows(log_var.expand(is_seen.shape))
+        gaps = ~seen.all(1)  # a coordinate that is seen throughout needs no matrix
+        seen, basis = seen[gaps], dct_matrix(frames).to(rows)
+        cov = basis.t() @ (rows[gaps].exp()[:, :, None] * basis)
+        inner = torch.where(seen[:, :, None] & seen[:, None, :], cov, torch.diag_embed((~seen).to(cov)))
         across = torch.where(seen[:, None, :], cov, 0.0)  # of all frames with the seen ones
         gain = torch.linalg.solve(inner, across, left=False)
-        shift, variance = (torch.zeros(batch * joints * 3, frames).to(clips) for _ in range(2))
-        shift[chosen] = (gain @ left_over[:, :, None])[:, :, 0].to(clips.dtype)
-        left = cov.diagonal(dim1=1, dim2=2) - (gain * across).sum(2)
-        variance[chosen] = left.clamp_min(0).to(clips.dtype)
-        shift, variance = (x.view(batch, joints, 3, frames).permute(0, 3, 1, 2) for x in (shift, variance))
-        return torch.where(is_seen, clips, self.mean + shift), torch.where(is_seen, 0.0, variance)
+        variance = torch.zeros_like(rows)
+        variance[gaps] = (cov.diagonal(dim1=1, dim2=2) - (gain * across).sum(2)).clamp_min(0)
+        return cls(is_seen, gaps, gain, torch.where(is_seen, 0.0, _clips(variance, is_seen.shape)))
+
+    def __call__(
+        self, clips: Float[Tensor, "batch frames joints 3"], mean: Float[Tensor, "batch frames joints 3"]
+    ) -> Float[Tensor, "batch frames joints 3"]:
+        """The clips where they are seen, bit for bit; elsewhere what to expect around this mean."""
+        left_over = _rows(torch.where(self.is_seen, clips - mean, 0.0))
+        shift = torch.zeros_like(left_over)
+        shift[self.gaps] = (self.gain @ left_over[self.gaps][:, :, None])[:, :, 0]
+        return torch.where(self.is_seen, clips, mean + _clips(shift, clips.shape))
 
 
 def _rows(x: Tensor) -> Tensor:
     """A row of frames for each coordinate: (batch, frames, joints, 3) -> (batch joints 3, frames)."""
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
+def _clips(rows: Tensor, shape: torch.Size) -> Tensor:
+    """The inverse of ``_rows``."""
+    batch, frames, joints, axes = shape
+    return rows.view(batch, joints, axes, frames).permute(0, 3, 1, 2)
 
 
 def _over_frames(transform, x: Tensor) -> Tensor:

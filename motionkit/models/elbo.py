@@ -3,7 +3,7 @@ latents by which a clip is judged."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,13 +19,13 @@ class Inference:
     """What a model makes of clips: its latents from the top down, and the clips they stand for.
 
     posteriors, priors, latents: one a level, each (nodes, batch, features).
-    output: the clips given the latents.
+    output: the clips given the latents; ``None`` where it was not asked for.
     """
 
     posteriors: list[Gaussian]
     priors: list[Gaussian]
     latents: list[Tensor]
-    output: ClipGaussian
+    output: ClipGaussian | None
 
 
 def elbo_loss(
@@ -50,6 +50,18 @@ def elbo_loss(
     mse = (seen.output.mean.detach() - clips).square().flatten(1).sum(1).mean()
     told |= {"log_likelihood": log_likelihood.detach(), "kl": kl.detach(), "mse": mse}
     return {"loss": kl_weight * kl - log_likelihood, "kl_weight": torch.tensor(kl_weight)} | told
+
+
+def parts_of(batch: Tensor | Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Clips, what the encoder is shown of them, and classes or ``None``, of a batch: clips (B, T, J, 3) alone, or
+    ``{"clips": clips, "input": clips with gaps filled in somehow, "classes": (B,) int64}``, all but the first optional.
+
+    With another input the bound still is one: it holds for whatever distribution the latents are drawn from. A model
+    trained so learns to tell latents from what is left of a clip (a denoising criterion; Im and others 2017).
+    """
+    if isinstance(batch, Tensor):
+        return batch, batch, None
+    return batch["clips"], batch.get("input", batch["clips"]), batch.get("classes")
 
 
 def warm_up(start: float, steps: int, step: int) -> float:

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from motionkit.models.gaussian import LOG_VAR_RANGE, Gaussian
+
 
 class GraphConv(nn.Module):
     """``S A W + b``: S mixes nodes, W maps features; both are learned, the activation is left to others.
@@ -20,8 +22,9 @@ class GraphConv(nn.Module):
     in_shape, out_shape: (nodes, features).
     has_node_bias: b has a number for each node and feature (the paper), else one for each feature (its program).
 
-    Source: paper 4, Eq. 4 without its activation, which the program has in blocks alone; initial values as there:
-    uniform up to 1 / sqrt(features out).
+    Source: paper 4, Eq. 4 without its activation, which the program has in blocks alone.
+    Differs: initial values keep the variance of their input. Of the program's a third is left after each layer, so that
+    HG-VAE's latents begin at a hundredth of their noise and are found late.
     """
 
     def __init__(self, in_shape: tuple[int, int], out_shape: tuple[int, int], has_node_bias: bool = True) -> None:
@@ -29,9 +32,14 @@ class GraphConv(nn.Module):
         (nodes_in, features_in), (nodes_out, features_out) = in_shape, out_shape
         self.mix = nn.Parameter(torch.empty(nodes_out, nodes_in))
         self.weight = nn.Parameter(torch.empty(features_out, features_in))
-        self.bias = nn.Parameter(torch.empty(nodes_out if has_node_bias else 1, 1, features_out))
+        self.bias = nn.Parameter(torch.zeros(nodes_out if has_node_bias else 1, 1, features_out))
+        for matrix in (self.mix, self.weight):
+            nn.init.uniform_(matrix, -math.sqrt(3 / matrix.shape[1]), math.sqrt(3 / matrix.shape[1]))
+
+    def start_as_published(self) -> None:
+        """The program's initial values: uniform up to 1 / sqrt(features out)."""
         for parameter in self.parameters():
-            nn.init.uniform_(parameter, -1 / math.sqrt(features_out), 1 / math.sqrt(features_out))
+            nn.init.uniform_(parameter, -1 / math.sqrt(len(self.weight)), 1 / math.sqrt(len(self.weight)))
 
     def forward(self, x: Float[Tensor, "nodes batch features"]) -> Float[Tensor, "nodes2 batch features2"]:
         if len(self.mix) <= self.mix.shape[1]:  # S (A W) = (S A) W: the product with fewer nodes first
@@ -56,3 +64,15 @@ class GraphBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "nodes batch features"]) -> Float[Tensor, "nodes batch features"]:
         return torch.addcmul(x, self.alpha, F.gelu(self.second(F.gelu(self.first(x)))))
+
+
+class GraphGaussian(nn.Module):
+    """A distribution of graphs: mean and log-variance, a graph convolution each."""
+
+    def __init__(self, in_shape: tuple[int, int], out_shape: tuple[int, int], has_node_bias: bool = True) -> None:
+        super().__init__()
+        self.mean = GraphConv(in_shape, out_shape, has_node_bias)
+        self.log_var = GraphConv(in_shape, out_shape, has_node_bias)
+
+    def forward(self, x: Float[Tensor, "nodes batch features"]) -> Gaussian:
+        return Gaussian(self.mean(x), self.log_var(x).clamp(*LOG_VAR_RANGE))

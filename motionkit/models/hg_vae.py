@@ -12,6 +12,7 @@ transform is replaced by its inverse; a bias is shared by all nodes; and the top
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -22,10 +23,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from motionkit.models.clip_gaussian import ClipGaussian
-from motionkit.models.elbo import Inference, elbo_loss, warm_up
-from motionkit.models.gaussian import LOG_VAR_RANGE, Gaussian, standard
-from motionkit.models.graph_layers import GraphBlock, GraphConv
-from motionkit.representation.dct import dct, idct
+from motionkit.models.clip_nodes import ClipNodes, Layout
+from motionkit.models.elbo import Inference, elbo_loss, parts_of, warm_up
+from motionkit.models.gaussian import Gaussian, standard
+from motionkit.models.graph_layers import GraphBlock, GraphConv, GraphGaussian
 
 Shape = tuple[int, int]  # nodes, features
 
@@ -55,7 +56,7 @@ class HGVAEConfig:
     kl_start: float = 0.001
     kl_steps: int = 1
     likelihood: Literal["frames", "frequencies"] = "frames"
-    layout: Literal["paper", "published_code"] = "paper"
+    layout: Layout = "paper"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(tuple(level) for level in self.levels))
@@ -96,6 +97,7 @@ class HGVAE(nn.Module):
         super().__init__()
         self.config = c = config
         is_paper = c.layout == "paper"
+        self.nodes = ClipNodes(c.num_joints, c.num_frames, c.likelihood == "frequencies", c.layout)
         clip, trunk = (c.num_nodes, c.num_frames), (c.num_nodes, c.trunk_features)
         sizes = [clip, *c.levels]
         self.up = nn.ModuleList(
@@ -103,31 +105,46 @@ class HGVAE(nn.Module):
             for number, (below, here) in enumerate(pairwise(sizes), start=1)
         )
         top_nodes, top_features = c.levels[-1]
-        self.top = _Head(c.levels[-1], c.levels[-1], is_paper)
+        self.top = GraphGaussian(c.levels[-1], c.levels[-1], is_paper)
         self.from_top = GraphConv((top_nodes, top_features + c.num_classes), trunk, is_paper)
         self.down = nn.ModuleList(_Down(trunk, here, is_paper) for here in c.levels[-2::-1])
         self.last = GraphBlock(trunk, is_paper)
-        self.out = _Head(trunk, clip, is_paper)
+        self.out = GraphGaussian(trunk, clip, is_paper)
+        if not is_paper:
+            for module in self.modules():
+                if isinstance(module, GraphConv):
+                    module.start_as_published()
 
     def infer(
-        self, clips: Float[Tensor, "batch frames joints 3"], classes: Int[Tensor, "batch"] | None = None
+        self,
+        clips: Float[Tensor, "batch frames joints 3"],
+        classes: Int[Tensor, "batch"] | None = None,
+        *,
+        is_drawn: bool = True,
+        has_output: bool = True,
     ) -> Inference:
-        """Posteriors given the clips, one draw of their latents, the priors given the draws above, and the output."""
-        activations, x = [], self.to_nodes(clips)
+        """Posteriors given the clips, one draw of their latents, the priors given the draws above, and the output.
+
+        is_drawn: with ``False`` the posteriors' means take the place of draws. has_output: with ``False`` what only the
+        output needs is left out; a third of the work.
+        """
+        activations, x = [], self.nodes(clips)
         for up in self.up:
             activation, x = up(x)
             activations.append(activation)
         posterior = self.top(activations.pop())
         posteriors, priors = [posterior], [standard(posterior.mean)]
-        latents = [self._drawn(0, posterior)]
+        latents = [self._drawn(0, posterior, is_drawn)]
         trunk = self._begun(latents[0], classes)
         for number, down in enumerate(self.down, start=1):
             trunk, prior, posterior = down.given(trunk, activations.pop())
             posteriors.append(posterior)
             priors.append(prior)
-            latents.append(self._drawn(number, posterior))
-            trunk = down.joined(trunk, latents[-1])
-        return Inference(posteriors, priors, latents, self._output(trunk))
+            latents.append(self._drawn(number, posterior, is_drawn))
+            if activations or has_output:
+                trunk = down.joined(trunk, latents[-1])
+        output = self.nodes.clips(self.out(self.last(trunk))) if has_output else None
+        return Inference(posteriors, priors, latents, output)
 
     @torch.no_grad()
     def generate(
@@ -147,41 +164,24 @@ class HGVAE(nn.Module):
             trunk, prior, _ = down.given(trunk, None)
             is_drawn = drawn_levels is None or number <= drawn_levels
             trunk = down.joined(trunk, self._drawn(number, prior) if is_drawn else prior.mean)
-        return self._output(trunk)
+        return self.nodes.clips(self.out(self.last(trunk)))
 
     def sample_top(self, count: int) -> Float[Tensor, "nodes count features"]:
         """Draws of z0 from its prior."""
         nodes, features = self.config.levels[-1]
         return torch.randn(nodes, count, features, device=self.top.mean.weight.device)
 
-    def loss(self, batch: Tensor | dict[str, Tensor], step: int) -> dict[str, Tensor]:
-        """See ``elbo_loss``. batch: clips, or ``{"clips": (B, T, J, 3), "classes": (B,) int64}``."""
-        clips, classes = (batch, None) if isinstance(batch, Tensor) else (batch["clips"], batch.get("classes"))
-        return elbo_loss(self.infer(clips, classes), clips, self.kl_weight(step), self.config.off_levels)
+    def loss(self, batch: Tensor | Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
+        """See ``elbo_loss``. batch: see ``parts_of``."""
+        clips, shown, classes = parts_of(batch)
+        return elbo_loss(self.infer(shown, classes), clips, self.kl_weight(step), self.config.off_levels)
 
     def kl_weight(self, step: int) -> float:
         """Weight of the divergence at this step."""
         return warm_up(self.config.kl_start, self.config.kl_steps, step)
 
-    def to_nodes(self, clips: Float[Tensor, "batch frames joints 3"]) -> Float[Tensor, "nodes batch frames"]:
-        """The graph of clips: a node for each coordinate, the cosine transform of its frames as features."""
-        c = self.config
-        if clips.ndim != 4 or clips.shape[1:] != (c.num_frames, c.num_joints, 3):
-            raise ValueError(
-                f"clips have shape {tuple(clips.shape)}; expected (batch, {c.num_frames}, {c.num_joints}, 3)"
-            )
-        if c.layout == "published_code":
-            return idct(clips.reshape(len(clips), c.num_nodes, c.num_frames)).transpose(0, 1)
-        return dct(clips.flatten(2).permute(2, 0, 1))
-
-    def _to_clips(self, x: Tensor) -> Tensor:
-        c = self.config
-        if c.layout == "published_code":
-            return x.transpose(0, 1).reshape(-1, c.num_frames, c.num_joints, 3)
-        return x.permute(1, 2, 0).reshape(-1, c.num_frames, c.num_joints, 3)
-
-    def _drawn(self, level: int, distribution: Gaussian) -> Tensor:
-        return distribution.mean if level in self.config.off_levels else distribution.sample()
+    def _drawn(self, level: int, distribution: Gaussian, is_drawn: bool = True) -> Tensor:
+        return distribution.sample() if is_drawn and level not in self.config.off_levels else distribution.mean
 
     def _begun(self, z0: Tensor, classes: Tensor | None) -> Tensor:
         c = self.config
@@ -192,26 +192,6 @@ class HGVAE(nn.Module):
         if classes is not None:
             z0 = torch.cat([z0, F.one_hot(classes, c.num_classes).to(z0).expand(len(z0), -1, -1)], -1)
         return self.from_top(z0)
-
-    def _output(self, trunk: Tensor) -> ClipGaussian:
-        coefficients = self.out(self.last(trunk))
-        back = dct if self.config.layout == "published_code" else idct
-        # The program takes the second head for variances of frames although the first one's coefficients are turned
-        # back into frames.
-        is_spectral = self.config.likelihood == "frequencies"
-        return ClipGaussian(self._to_clips(back(coefficients.mean)), self._to_clips(coefficients.log_var), is_spectral)
-
-
-class _Head(nn.Module):
-    """Mean and log-variance, a graph convolution each."""
-
-    def __init__(self, in_shape: Shape, out_shape: Shape, has_node_bias: bool) -> None:
-        super().__init__()
-        self.mean = GraphConv(in_shape, out_shape, has_node_bias)
-        self.log_var = GraphConv(in_shape, out_shape, has_node_bias)
-
-    def forward(self, x: Tensor) -> Gaussian:
-        return Gaussian(self.mean(x), self.log_var(x).clamp(*LOG_VAR_RANGE))
 
 
 class _Up(nn.Module):
@@ -238,9 +218,9 @@ class _Down(nn.Module):
         self.block = GraphBlock(trunk, has_node_bias)
         self.resize = GraphConv(trunk, here, has_node_bias)
         self.posterior_block = GraphBlock(both, has_node_bias)
-        self.posterior = _Head(both, here, has_node_bias)
+        self.posterior = GraphGaussian(both, here, has_node_bias)
         self.prior_block = GraphBlock(trunk, has_node_bias)
-        self.prior = _Head(trunk, here, has_node_bias)
+        self.prior = GraphGaussian(trunk, here, has_node_bias)
         self.widen = GraphConv(here, trunk, has_node_bias)
         self.alphas = nn.Parameter(torch.zeros(3))
 

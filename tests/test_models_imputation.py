@@ -1,0 +1,173 @@
+"""Imputation: what was seen is untouched, what was not is the model's, and both ways of filling agree with algebra."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+
+from motionkit.models.clip_gaussian import ClipGaussian
+from motionkit.models.elbo import Inference, log_posterior
+from motionkit.models.gaussian import Gaussian, standard
+from motionkit.models.hg_vae import HGVAE, HGVAEConfig
+from motionkit.models.imputation import CHUNK, draw_imputations, impute, impute_map, leftovers_of
+from motionkit.representation.dct import dct
+
+SHAPE = (5, 8, 3, 3)
+NAN = math.nan
+
+
+class OneNumber:
+    """Every clip is one latent, the mean of its numbers, everywhere; prior N(0, 1)."""
+
+    def __init__(self, spread=1e-6):
+        self.spread = spread
+
+    def parameters(self):
+        return iter(())
+
+    def infer(self, clips, classes=None, *, is_drawn=True, has_output=True):
+        mean = clips.mean((1, 2, 3))[None, :, None]
+        posterior = Gaussian(mean, torch.full_like(mean, math.log(self.spread)))
+        z = posterior.sample() if is_drawn else mean
+        whole = z.view(-1, 1, 1, 1).expand(clips.shape)
+        output = ClipGaussian(whole, torch.zeros_like(clips)) if has_output else None
+        return Inference([posterior], [standard(mean)], [z], output)
+
+
+def case(share=0.5):
+    torch.manual_seed(0)
+    clips = torch.randn(SHAPE)
+    is_seen = torch.rand(SHAPE) >= share
+    is_seen[0], is_seen[1] = True, False
+    return clips, is_seen, torch.randn(SHAPE)
+
+
+def model():
+    torch.manual_seed(0)
+    built = HGVAE(HGVAEConfig(3, 8, levels=((9, 8), (1, 12)), trunk_features=16)).eval()
+    with torch.no_grad():
+        for name, parameter in built.named_parameters():
+            if "alpha" in name:
+                parameter.fill_(0.3)
+    return built
+
+
+FLAT = torch.zeros(SHAPE[1:])
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_what_is_seen_stays_and_what_is_not_has_no_influence(is_chunked, monkeypatch):
+    if is_chunked:
+        monkeypatch.setattr("motionkit.models.imputation.CHUNK", 2)
+    prior, (clips, is_seen, start) = model(), case()
+    holes = torch.where(is_seen, clips, NAN)
+    found = [
+        impute(prior, holes, is_seen, start, FLAT, num_steps=3),
+        impute_map(prior, holes, is_seen, start, num_steps=3).clips,
+        *draw_imputations(prior, holes, is_seen, start, FLAT, num_draws=2, num_steps=2),
+    ]
+    for filled in found:
+        assert torch.equal(filled[is_seen], clips[is_seen])
+        assert filled.isfinite().all()
+        assert (filled != start)[~is_seen].any()
+    torch.testing.assert_close(found[0], impute(prior, clips + 9 * ~is_seen, is_seen, start, FLAT, num_steps=3))
+
+
+def test_chunks_change_nothing(monkeypatch):
+    prior, (clips, is_seen, start) = model(), case()
+    whole = impute(prior, clips, is_seen, start, FLAT), impute_map(prior, clips, is_seen, start, num_steps=4)
+    monkeypatch.setattr("motionkit.models.imputation.CHUNK", 2)
+    assert CHUNK > 2
+    parts = impute(prior, clips, is_seen, start, FLAT), impute_map(prior, clips, is_seen, start, num_steps=4)
+    torch.testing.assert_close(parts[0], whole[0])
+    torch.testing.assert_close(parts[1].clips, whole[1].clips)
+    assert torch.equal(parts[1].steps, whole[1].steps)
+
+
+def test_no_steps_give_the_start():
+    clips, is_seen, start = case()
+    assert torch.equal(impute(model(), clips, is_seen, start, FLAT, num_steps=0), torch.where(is_seen, clips, start))
+    at_start = impute_map(model(), clips, is_seen, start, num_steps=0)
+    assert torch.equal(at_start.clips, torch.where(is_seen, clips, start))
+    assert not at_start.steps.any()
+
+
+def test_repeated_filling_arrives_where_the_clip_and_the_model_agree():
+    """White leftovers carry nothing across a gap: missing numbers become the mean, and then it is that of the seen."""
+    clips, is_seen, start = case()
+    is_seen[1, 0, 0, 0] = True  # a number to hold on to
+    filled = impute(OneNumber(), clips, is_seen, start, FLAT, num_steps=600)
+    for clip, seen, found in zip(clips, is_seen, filled, strict=True):
+        expected = clip[seen].mean()
+        torch.testing.assert_close(found[~seen], expected.expand(int((~seen).sum())), atol=1e-3, rtol=1e-3)
+
+
+def test_leftovers_are_the_spectrum_of_what_is_not_explained():
+    torch.manual_seed(0)
+    clips = torch.randn(400, *SHAPE[1:]) * torch.linspace(2, 0.1, 8).view(8, 1, 1)
+    found = leftovers_of(OneNumber(), clips)
+    left = clips - clips.mean((1, 2, 3), keepdim=True)
+    torch.testing.assert_close(found.exp(), dct(left.movedim(1, -1)).square().mean(0).movedim(-1, 0))
+
+
+def test_smooth_leftovers_fill_a_gap_smoothly():
+    time = torch.linspace(0, 1, 8).view(1, 8, 1, 1)
+    clips = (time * 0.4 - 0.2).expand(1, 8, 3, 3)
+    is_seen = torch.ones(clips.shape, dtype=torch.bool)
+    is_seen[:, 3:5] = False
+    leftovers = torch.linspace(0, -14, 8).view(8, 1, 1).expand(SHAPE[1:])
+    filled = impute(OneNumber(), clips, is_seen, torch.zeros(clips.shape), leftovers)
+    assert (filled - clips).abs().max() < 5e-3
+
+
+def test_draws_have_the_spread_of_what_is_not_known():
+    """With the latent known exactly and white leftovers, each missing number has their deviation."""
+    clips, is_seen, start = case()
+    clips, is_seen, start = (x[2:3].expand(2000, -1, -1, -1) for x in (clips, is_seen, start))
+    draws = draw_imputations(OneNumber(), clips, is_seen, start, FLAT + 2 * math.log(0.1), num_draws=1, num_steps=30)[0]
+    assert not draws[is_seen].view(2000, -1).std(0).any()
+    spread = draws.view(2000, -1)[:, ~is_seen[0].flatten()].std(0)
+    # a little more than 0.1: the mean, of which they are a part, is not certain
+    assert (spread > 0.09).all()
+    assert (spread < 0.13).all()
+
+
+def test_ascent_climbs_and_keeps_the_best_step():
+    prior, (clips, is_seen, start) = model(), case()
+    scores = [impute_map(prior, clips, is_seen, start, num_steps=n, lr=0.05).score for n in (0, 2, 8, 32)]
+    for fewer, more in pairwise(scores):
+        assert (more >= fewer).all()
+    assert (scores[-1] > scores[0])[1:].all()
+    assert scores[-1][0] == scores[0][0]  # the clip without gaps
+    found = impute_map(prior, clips, is_seen, start, num_steps=8, lr=0.05)
+    with torch.no_grad():
+        again = log_posterior(prior.infer(found.clips, is_drawn=False)).sum(0)
+    torch.testing.assert_close(again, found.score)
+    assert (found.steps <= 8).all()
+
+
+def test_ascent_finds_the_highest_prior():
+    """log p(z|x) of ``OneNumber`` is highest where the clip's mean is 0."""
+    clips, is_seen, start = case()
+    found = impute_map(OneNumber(), clips[1:], is_seen[1:], start[1:] + 1, num_steps=200, lr=0.05)
+    assert found.clips.mean((1, 2, 3)).abs().max() < 0.02
+
+
+def test_ascent_leaves_the_model_as_it_was():
+    prior, (clips, is_seen, start) = model(), case()
+    before = {name: value.clone() for name, value in prior.state_dict().items()}
+    impute_map(prior, clips, is_seen, start, num_steps=2)
+    assert all(torch.equal(value, before[name]) for name, value in prior.state_dict().items())
+    assert all(p.requires_grad and p.grad is None for p in prior.parameters())
+
+
+def test_impossible_requests_are_refused(unchecked):
+    clips, is_seen, start = case()
+    for fill in (lambda *a: impute(OneNumber(), *a, FLAT), lambda *a: impute_map(OneNumber(), *a)):
+        with pytest.raises(ValueError, match=r"start has shape \(4, 8, 3, 3\), clips \(5, 8, 3, 3\)"):
+            fill(clips, is_seen, start[1:])
+        with pytest.raises(ValueError, match="1 numbers that are seen are not finite"):
+            fill(torch.where(torch.arange(clips.numel()).view(SHAPE) == 3, NAN, clips), is_seen, start)
+        with pytest.raises(ValueError, match="numbers of the start that are not seen are not finite"):
+            fill(clips, is_seen, start * NAN)

@@ -1,0 +1,172 @@
+"""Probabilistic principal components of clips: against dense normal distributions, its data, and scikit-learn."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.distributions import MultivariateNormal
+
+from motionkit.models import linear_prior
+from motionkit.models.linear_prior import LinearPrior
+
+SHAPE = (4, 2, 3)  # frames, joints, axes
+SIZE = math.prod(SHAPE)
+FLOAT64 = torch.float64
+
+
+def prior(num_components=3, noise=0.05):
+    torch.manual_seed(0)
+    return LinearPrior(torch.randn(SHAPE, dtype=FLOAT64), torch.randn(SIZE, num_components, dtype=FLOAT64),
+                       torch.tensor(noise, dtype=FLOAT64))  # fmt: skip
+
+
+def covariance(prior):
+    return prior.loadings @ prior.loadings.t() + prior.noise_variance * torch.eye(SIZE, dtype=FLOAT64)
+
+
+def test_density_is_that_of_the_dense_distribution(tolerance, monkeypatch):
+    p = prior()
+    x = p.sample(7)
+    expected = MultivariateNormal(p.mean.flatten(), covariance(p)).log_prob(x.flatten(1))
+    torch.testing.assert_close(p.log_prob(x), expected, **tolerance(FLOAT64))
+    monkeypatch.setattr(linear_prior, "CHUNK", 2 * SIZE)  # two clips at a time
+    torch.testing.assert_close(p.log_prob(x), expected, **tolerance(FLOAT64))
+    assert p.log_prob(x[:0]).shape == (0,)
+
+
+def test_what_is_not_seen_follows_from_what_is(tolerance, monkeypatch):
+    monkeypatch.setattr(linear_prior, "CHUNK", 2 * SIZE * 3)  # two clips at a time
+    p = prior()
+    x, is_seen = p.sample(5), torch.rand(5, *SHAPE) < 0.5
+    found, variance = p.given(torch.where(is_seen, x, math.nan), is_seen)
+    assert torch.equal(found[is_seen], x[is_seen])
+    assert not variance[is_seen].any()
+    cov = covariance(p)
+    for clip in range(5):
+        seen = is_seen[clip].flatten()
+        gain = cov[~seen][:, seen] @ torch.linalg.inv(cov[seen][:, seen])
+        mean = p.mean.flatten()[~seen] + gain @ (x[clip] - p.mean).flatten()[seen]
+        left = (cov[~seen][:, ~seen] - gain @ cov[seen][:, ~seen]).diagonal()
+        torch.testing.assert_close(found[clip].flatten()[~seen], mean, **tolerance(FLOAT64))
+        torch.testing.assert_close(variance[clip].flatten()[~seen], left, **tolerance(FLOAT64))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, FLOAT64])
+def test_with_nothing_seen_all_is_open_and_with_everything_nothing(dtype, tolerance):
+    p = prior()
+    x = p.sample(2).to(dtype)
+    unseen = torch.zeros(x.shape, dtype=torch.bool)
+    found, variance = p.given(x * math.nan, unseen)
+    torch.testing.assert_close(found, p.mean.expand(x.shape).to(dtype), **tolerance(dtype))
+    everywhere = covariance(p).diagonal().view(SHAPE).expand(x.shape).to(dtype)
+    torch.testing.assert_close(variance, everywhere, **tolerance(dtype))
+    found, variance = p.given(x, ~unseen)
+    assert torch.equal(found, x)
+    assert not variance.any()
+    assert found.dtype == variance.dtype == p.log_prob(x).dtype == dtype
+
+
+def test_variances_stay_right_where_the_noise_is_tiny():
+    """Variances from 1 down to a noise of 1e-10: what is seen pins the latent, and what is left is about the noise."""
+    p = prior(noise=1e-10)
+    x = p.sample(1)
+    is_seen = torch.ones(x.shape, dtype=torch.bool)
+    is_seen[:, :2] = False
+    found, variance = p.given(x, is_seen)
+    assert ((found - x).abs() < 1e-3).all()
+    assert (variance[~is_seen] >= 1e-10).all()
+    assert (variance[~is_seen] < 1e-8).all()
+    away = (x - p.mean).flatten()
+    exact = away @ torch.linalg.solve(covariance(p), away)
+    plain = p.log_prob(x) + 0.5 * (torch.linalg.slogdet(covariance(p))[1] + SIZE * math.log(2 * math.pi))
+    torch.testing.assert_close(-2 * plain[0], exact, rtol=1e-4, atol=1e-4)
+
+
+def test_draws_have_the_mean_and_the_covariance():
+    p, many = prior(), 40_000
+    draws = p.sample(many, torch.Generator().manual_seed(3))
+    assert torch.equal(draws, p.sample(many, torch.Generator().manual_seed(3)))
+    cov, away = covariance(p), draws.flatten(1)
+    spread = cov.diagonal().sqrt()
+    assert ((away.mean(0) - p.mean.flatten()).abs() < 5 * spread / math.sqrt(many)).all()
+    # the variance of a product's mean is at most twice that of its factors' product
+    assert ((away.t().cov() - cov).abs() < 5 * math.sqrt(2 / many) * torch.outer(spread, spread)).all()
+
+
+def test_fitting_finds_the_space_that_clips_came_from():
+    p = prior(noise=1e-4)
+    found = LinearPrior.fit(p.sample(4000), 3)
+    angles = torch.linalg.svdvals(torch.linalg.qr(p.loadings)[0].t() @ torch.linalg.qr(found.loadings)[0])
+    assert angles.min() > 1 - 1e-4
+    assert found.noise_variance.item() == pytest.approx(1e-4, rel=0.02)
+    cov = covariance(p)
+    assert (covariance(found) - cov).abs().max() < 5 * math.sqrt(2 / 4000) * cov.diagonal().max()
+    assert (found.loadings.norm(dim=0).diff() < 0).all()  # the largest first
+
+
+@pytest.mark.parametrize("count", [12, 300], ids=["fewer clips than numbers", "more"])
+def test_no_distribution_nearby_makes_the_clips_more_probable(count):
+    x = prior(5).sample(count)
+    best = LinearPrior.fit(x, 3)
+    highest = best.log_prob(x).sum()
+    torch.manual_seed(1)
+    for _ in range(20):
+        for field in ("mean", "loadings", "noise_variance"):
+            value = getattr(best, field)
+            nearby = value + 0.01 * value.abs().mean() * torch.randn_like(value)
+            assert replace(best, **{field: nearby}).log_prob(x).sum() < highest
+
+
+def test_single_precision_and_many_parts_change_little(monkeypatch):
+    x = prior(5).sample(50)
+    exact = LinearPrior.fit(x, 3)
+    monkeypatch.setattr(linear_prior, "CHUNK", 7 * SIZE)
+    single = LinearPrior.fit(x.float(), 3)
+    assert single.mean.dtype == single.loadings.dtype == single.noise_variance.dtype == torch.float32
+    torch.testing.assert_close(single.log_prob(x), exact.log_prob(x), rtol=1e-4, atol=1e-3)
+
+
+def test_densities_are_those_of_scikit_learn():
+    """It divides by one clip less, so that all its variances are larger."""
+    decomposition = pytest.importorskip("sklearn.decomposition")
+    x = prior(5).sample(50)
+    theirs = decomposition.PCA(3, svd_solver="full").fit(x.flatten(1).numpy())
+    ours = LinearPrior.fit(x, 3)
+    ours = replace(ours, loadings=ours.loadings * math.sqrt(50 / 49), noise_variance=ours.noise_variance * 50 / 49)
+    assert ours.noise_variance.item() == pytest.approx(theirs.noise_variance_)
+    expected = torch.from_numpy(theirs.score_samples(x.flatten(1).numpy()))
+    torch.testing.assert_close(ours.log_prob(x), expected, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize(("count", "num_components", "lesser"), [(10, 10, 10), (10, 0, 10), (60, 24, 24), (0, 1, 0)])
+def test_impossible_numbers_of_components_are_refused(count, num_components, lesser):
+    message = (
+        f"num_components must be at least 1 and below {lesser}, the lesser of {count} clips and 24 numbers, "
+        f"got {num_components}"
+    )
+    with pytest.raises(ValueError, match=message):
+        LinearPrior.fit(torch.zeros(count, *SHAPE), num_components)
+
+
+def test_clips_that_leave_nothing_to_the_noise_are_refused():
+    x = prior(2).sample(10)
+    for left in (torch.zeros(10, *SHAPE), x[:3].repeat(4, 1, 1, 1), x.float()[:3].repeat(4, 1, 1, 1)):
+        with pytest.raises(ValueError, match="num_components is 2, and the clips vary in no more directions"):
+            LinearPrior.fit(left, 2)
+    LinearPrior.fit(x[:3].repeat(4, 1, 1, 1), 1)
+    x[4, 1, 1, 1] = math.nan
+    with pytest.raises(ValueError, match="clips hold numbers that are not finite"):
+        LinearPrior.fit(x, 2)
+
+
+def test_parts_that_do_not_fit_are_refused(unchecked):
+    p = prior()
+    with pytest.raises(ValueError, match="loadings have 23 rows, and the mean 24 numbers"):
+        replace(p, loadings=p.loadings[1:])
+    with pytest.raises(ValueError, match=r"noise_variance must be more than 0, got 0\.0"):
+        replace(p, noise_variance=torch.tensor(0.0))
+    other = torch.zeros(2, 5, 2, 3)
+    for call in (lambda: p.log_prob(other), lambda: p.given(other, other > 0)):
+        with pytest.raises(ValueError, match=r"clips have shape \(2, 5, 2, 3\); expected \(batch, 4, 2, 3\)"):
+            call()
