@@ -10,7 +10,7 @@ from torch.distributions import Normal, kl_divergence
 from motionkit.models.elbo import log_evidence, log_posterior
 from motionkit.models.gaussian import Gaussian
 from motionkit.models.graph_layers import GraphBlock, GraphConv
-from motionkit.models.hg_vae import HGVAE, PUBLISHED_CODE, HGVAEConfig
+from motionkit.models.hg_vae import HGVAE, PUBLISHED_CODE, HGVAEConfig, off_levels, sixteen_levels
 from motionkit.training import TrainConfig, fit
 
 TINY = HGVAEConfig(3, 8, levels=((9, 8), (4, 8), (1, 12)), trunk_features=16)
@@ -77,6 +77,23 @@ def test_divergence_is_what_draws_estimate():
 def test_the_public_layout_has_the_published_number_of_parameters():
     with torch.device("meta"):
         assert sum(p.numel() for p in HGVAE(PUBLISHED_CODE).parameters()) == 2_602_713
+
+
+def test_the_family_of_table_one_has_15_million_parameters():
+    config = HGVAEConfig(levels=sixteen_levels())
+    with torch.device("meta"):
+        assert sum(p.numel() for p in HGVAE(config).parameters()) == 15_011_486
+    assert len(config.levels) == 16
+
+
+def test_all_depths_have_the_same_parameters_and_as_many_levels_drawn():
+    for keep, first in (("lowest", 15), ("highest", 0)):
+        for depth in (1, 2, 4, 8, 16):
+            off = off_levels(16, depth, keep)
+            assert len(off) == 16 - depth
+            assert first not in off
+    with pytest.raises(ValueError, match="depth must be 1 to 4, got 5"):
+        off_levels(4, 5)
 
 
 @pytest.mark.parametrize("layout", ["paper", "published_code"])

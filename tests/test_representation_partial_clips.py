@@ -1,4 +1,4 @@
-"""Batches of clips and what is left of them: mirror images, and inputs that differ from the clips only where they may."""
+"""Batches of clips and what is left of them: mirror images, and inputs that differ from clips only where they may."""
 
 import pytest
 import torch

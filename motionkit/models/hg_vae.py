@@ -85,6 +85,29 @@ class HGVAEConfig:
 
 PUBLISHED_CODE = HGVAEConfig(layout="published_code")  # 2,602,713 parameters
 
+# Table 1 has a family of 16 levels and 15 M parameters and gives no sizes: nodes fall evenly where they can, and the
+# features are those that come nearest to 15 M (15,011,486).
+NODES_OF_16_LEVELS = (54, 54, 48, 44, 40, 36, 32, 28, 24, 20, 16, 12, 8, 4, 2, 1)
+
+
+def sixteen_levels(features: int = 156, top_features: int = 256) -> tuple[Shape, ...]:
+    """The ``levels`` of the family of Table 1, with so many features in each, and in z0."""
+    return (*((nodes, features) for nodes in NODES_OF_16_LEVELS[:-1]), (1, top_features))
+
+
+def off_levels(num_levels: int, depth: int, keep: Literal["lowest", "highest"] = "lowest") -> tuple[int, ...]:
+    """The ``off_levels`` that leave ``depth`` of the levels drawn: the lowest ones, as section 5.3 has it ("top latent
+    variables turned off"), or the highest ones, of which depth 1 leaves one vector, "a classical VAE" (section 6).
+
+    >>> off_levels(4, 1), off_levels(4, 1, "highest")
+    ((0, 1, 2), (1, 2, 3))
+
+    Raises: ``ValueError`` for a depth outside 1 to ``num_levels``.
+    """
+    if not 1 <= depth <= num_levels:
+        raise ValueError(f"depth must be 1 to {num_levels}, got {depth}")
+    return tuple(range(num_levels - depth)) if keep == "lowest" else tuple(range(depth, num_levels))
+
 
 class HGVAE(nn.Module):
     """Clips (batch, frames, joints, 3), metres, root at the origin <-> latents (nodes, batch, features) a level.
