@@ -108,6 +108,14 @@ def test_shapes_and_the_way_to_nodes_and_back(layout, tolerance):
     assert seen.output.mean.shape == seen.output.log_var.shape == x.shape
 
 
+def test_what_is_left_out_changes_nothing_else(tolerance):
+    model, x = build(), clips()
+    whole, lean = model.infer(x, is_drawn=False), model.infer(x, is_drawn=False, has_output=False)
+    torch.testing.assert_close(model.reconstruct(x), whole.output.mean, **tolerance())
+    torch.testing.assert_close(log_posterior(lean), log_posterior(whole), **tolerance())
+    assert all(posterior.log_var.isnan().all() for posterior in lean.posteriors)
+
+
 def test_nodes_are_the_coordinates_of_joints():
     still = clips(1)[:, :1].expand(-1, 8, -1, -1)  # nothing moves: all that is not constant is 0, at every node
     coefficients = build().nodes(still)[:, 0]

@@ -34,6 +34,9 @@ class OneNumber:
         output = ClipGaussian(whole, torch.zeros_like(clips)) if has_output else None
         return Inference([posterior], [standard(mean)], [z], output)
 
+    def reconstruct(self, clips, classes=None):
+        return self.infer(clips, classes, is_drawn=False).output.mean
+
 
 def case(share=0.5):
     torch.manual_seed(0)

@@ -53,13 +53,16 @@ class ClipNodes(nn.Module):
 
     def clips(self, nodes: Gaussian) -> ClipGaussian:
         """The distribution of clips whose nodes, (nodes, batch, frames), are so distributed."""
-        mean = torch.addcmul(self.center, self.scale, nodes.mean)
         variance = self.scale.square()
         if not self.is_spectral:  # the transform keeps lengths: of a node's frames they have their mean
             variance = variance.mean(-1, keepdim=True)
         log_var = nodes.log_var + variance.log()
+        return ClipGaussian(self.mean_clips(nodes.mean), self._in_frames(log_var), self.is_spectral)
+
+    def mean_clips(self, nodes: Float[Tensor, "nodes batch frames"]) -> Float[Tensor, "batch frames joints 3"]:
+        """The clips with these nodes: the inverse of ``forward``."""
         back = idct if self.is_paper else dct
-        return ClipGaussian(self._in_frames(back(mean)), self._in_frames(log_var), self.is_spectral)
+        return self._in_frames(back(torch.addcmul(self.center, self.scale, nodes)))
 
     def _coefficients(self, clips: Tensor) -> Tensor:
         if clips.ndim != 4 or clips.shape[1:] != (self.num_frames, self.num_joints, 3):

@@ -42,7 +42,10 @@ class GraphConv(nn.Module):
             nn.init.uniform_(parameter, -1 / math.sqrt(len(self.weight)), 1 / math.sqrt(len(self.weight)))
 
     def forward(self, x: Float[Tensor, "nodes batch features"]) -> Float[Tensor, "nodes2 batch features2"]:
-        if len(self.mix) <= self.mix.shape[1]:  # S (A W) = (S A) W: the product with fewer nodes first
+        nodes_out, nodes_in = self.mix.shape
+        features_out, features_in = self.weight.shape
+        # S (A W) = (S A) W: the cheaper one
+        if nodes_out * features_in * (nodes_in + features_out) < nodes_in * features_out * (nodes_out + features_in):
             return F.linear(self._mixed(x), self.weight) + self.bias
         return self._mixed(F.linear(x, self.weight)) + self.bias
 
@@ -74,5 +77,8 @@ class GraphGaussian(nn.Module):
         self.mean = GraphConv(in_shape, out_shape, has_node_bias)
         self.log_var = GraphConv(in_shape, out_shape, has_node_bias)
 
-    def forward(self, x: Float[Tensor, "nodes batch features"]) -> Gaussian:
-        return Gaussian(self.mean(x), self.log_var(x).clamp(*LOG_VAR_RANGE))
+    def forward(self, x: Float[Tensor, "nodes batch features"], has_variance: bool = True) -> Gaussian:
+        """Without a variance, where the answer needs none, it is NaN."""
+        mean = self.mean(x)
+        log_var = self.log_var(x).clamp(*LOG_VAR_RANGE) if has_variance else mean.new_tensor(math.nan).expand_as(mean)
+        return Gaussian(mean, log_var)

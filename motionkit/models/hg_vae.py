@@ -149,25 +149,38 @@ class HGVAE(nn.Module):
         """Posteriors given the clips, one draw of their latents, the priors given the draws above, and the output.
 
         is_drawn: with ``False`` the posteriors' means take the place of draws. has_output: with ``False`` what only the
-        output needs is left out; a third of the work.
+        output needs is left out; with neither, which is all that ``log_posterior`` needs, the posteriors' log-variances
+        are NaN.
         """
-        activations, x = [], self.nodes(clips)
-        for up in self.up:
-            activation, x = up(x)
-            activations.append(activation)
-        posterior = self.top(activations.pop())
+        *activations, top = self._activations(clips)
+        has_variance = is_drawn or has_output
+        posterior = self.top(top, has_variance)
         posteriors, priors = [posterior], [standard(posterior.mean)]
         latents = [self._drawn(0, posterior, is_drawn)]
         trunk = self._begun(latents[0], classes)
         for number, down in enumerate(self.down, start=1):
-            trunk, prior, posterior = down.given(trunk, activations.pop())
+            trunk, above = down.passed(trunk)
+            posterior = down.posterior(down.combined(trunk, activations.pop()), has_variance)
+            trunk = down.left(trunk, above)
             posteriors.append(posterior)
-            priors.append(prior)
+            priors.append(down.prior(above))
             latents.append(self._drawn(number, posterior, is_drawn))
             if activations or has_output:
                 trunk = down.joined(trunk, latents[-1])
         output = self.nodes.clips(self.out(self.last(trunk))) if has_output else None
         return Inference(posteriors, priors, latents, output)
+
+    def reconstruct(
+        self, clips: Float[Tensor, "batch frames joints 3"], classes: Int[Tensor, "batch"] | None = None
+    ) -> Float[Tensor, "batch frames joints 3"]:
+        """The mean of the output at the posteriors' means, in metres: of ``infer`` what a reconstruction needs."""
+        *activations, top = self._activations(clips)
+        trunk = self._begun(self.top.mean(top), classes)
+        for down in self.down:
+            trunk, above = down.passed(trunk)
+            latent = down.posterior.mean(down.combined(trunk, activations.pop()))
+            trunk = down.joined(down.left(trunk, above), latent)
+        return self.nodes.mean_clips(self.out.mean(self.last(trunk)))
 
     @torch.no_grad()
     def generate(
@@ -184,7 +197,8 @@ class HGVAE(nn.Module):
         """
         trunk = self._begun(z0, classes)
         for number, down in enumerate(self.down, start=1):
-            trunk, prior, _ = down.given(trunk, None)
+            trunk, above = down.passed(trunk)
+            trunk, prior = down.left(trunk, above), down.prior(above)
             is_drawn = drawn_levels is None or number <= drawn_levels
             trunk = down.joined(trunk, self._drawn(number, prior) if is_drawn else prior.mean)
         return self.nodes.clips(self.out(self.last(trunk)))
@@ -202,6 +216,14 @@ class HGVAE(nn.Module):
     def kl_weight(self, step: int) -> float:
         """Weight of the divergence at this step."""
         return warm_up(self.config.kl_start, self.config.kl_steps, step)
+
+    def _activations(self, clips: Tensor) -> list[Tensor]:
+        """What the posteriors read of the clips, from the clips up."""
+        activations, x = [], self.nodes(clips)
+        for up in self.up:
+            activation, x = up(x)
+            activations.append(activation)
+        return activations
 
     def _drawn(self, level: int, distribution: Gaussian, is_drawn: bool = True) -> Tensor:
         return distribution.sample() if is_drawn and level not in self.config.off_levels else distribution.mean
@@ -247,14 +269,18 @@ class _Down(nn.Module):
         self.widen = GraphConv(here, trunk, has_node_bias)
         self.alphas = nn.Parameter(torch.zeros(3))
 
-    def given(self, trunk: Tensor, activation: Tensor | None) -> tuple[Tensor, Gaussian, Gaussian | None]:
-        """The trunk as this level leaves it, the prior, and, given the encoder's activation, the posterior."""
+    def passed(self, trunk: Tensor) -> tuple[Tensor, Tensor]:
+        """The trunk after this level's block, and what its prior reads of it."""
         trunk = torch.addcmul(trunk, self.alphas[0], self.block(trunk))
-        above = self.prior_block(trunk)
-        posterior = None
-        if activation is not None:
-            posterior = self.posterior(self.posterior_block(torch.cat([self.resize(trunk), activation], -1)))
-        return torch.addcmul(trunk, self.alphas[1], above), self.prior(above), posterior
+        return trunk, self.prior_block(trunk)
+
+    def combined(self, trunk: Tensor, activation: Tensor) -> Tensor:
+        """What the posterior reads of the passed trunk and the encoder's activation."""
+        return self.posterior_block(torch.cat([self.resize(trunk), activation], -1))
+
+    def left(self, trunk: Tensor, above: Tensor) -> Tensor:
+        """The passed trunk with what the prior read."""
+        return torch.addcmul(trunk, self.alphas[1], above)
 
     def joined(self, trunk: Tensor, latent: Tensor) -> Tensor:
         return torch.addcmul(trunk, self.alphas[2], self.widen(latent))

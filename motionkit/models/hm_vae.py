@@ -138,6 +138,12 @@ class HMVAE(nn.Module):
         output = self._output(trunk, z1) if has_output else None
         return Inference([top, posterior], [standard(top.mean), self.prior(trunk)], [z0, z1], output)
 
+    def reconstruct(
+        self, clips: Float[Tensor, "batch frames joints 3"], classes: Int[Tensor, "batch"] | None = None
+    ) -> Float[Tensor, "batch frames joints 3"]:
+        """The mean of the output at the posteriors' means, in metres."""
+        return self.infer(clips, classes, is_drawn=False).output.mean
+
     @torch.no_grad()
     def generate(
         self,

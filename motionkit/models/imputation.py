@@ -39,6 +39,10 @@ class MotionPrior(Protocol):
         has_output: bool = True,
     ) -> Inference: ...
 
+    def reconstruct(
+        self, clips: Float[Tensor, "batch frames joints 3"], classes: Int[Tensor, "batch"] | None = None
+    ) -> Float[Tensor, "batch frames joints 3"]: ...
+
 
 @dataclass(frozen=True)
 class Imputation:
@@ -59,7 +63,7 @@ def leftovers_of(
     clips: complete ones, not those of training, whose leftovers are smaller and of other frequencies.
     """
     squares = [
-        dct((part - model.infer(part, labels, is_drawn=False).output.mean).movedim(1, -1)).square().sum(0)
+        dct((part - model.reconstruct(part, labels)).movedim(1, -1)).square().sum(0)
         for part, labels in _chunks(clips, classes)
     ]
     mean = torch.stack(squares).sum(0).movedim(-1, 0) / len(clips)
@@ -90,7 +94,7 @@ def impute(
         bridge = Bridge.over(seen, leftovers[None].to(part))
         guess = torch.where(seen, part, guess)
         for _ in range(num_steps):
-            guess = bridge(part, model.infer(guess, labels, is_drawn=False).output.mean)
+            guess = bridge(part, model.reconstruct(guess, labels))
         filled.append(guess)
     return torch.cat(filled)
 

@@ -95,6 +95,12 @@ class MotionVAE(nn.Module):
         output = self._output(z) if has_output else None
         return Inference([posterior], [standard(posterior.mean)], [z], output)
 
+    def reconstruct(
+        self, clips: Float[Tensor, "batch frames joints 3"], classes: Int[Tensor, "batch"] | None = None
+    ) -> Float[Tensor, "batch frames joints 3"]:
+        """The mean of the output at the posterior's mean, in metres."""
+        return self.infer(clips, classes, is_drawn=False).output.mean
+
     @torch.no_grad()
     def generate(
         self, z0: Float[Tensor, "1 batch features"], classes: Int[Tensor, "batch"] | None = None

@@ -1,0 +1,131 @@
+"""HG-VAE at its published size: a training step and imputation, in the kit's layout and in the public program's:
+``python tests/bench/bench_hg_vae.py [clips in a batch]``.
+
+The public layout is written anew here: (batch, nodes, features) throughout, S (A W) in this order, the whole network
+for each step of an imputation, with gradients of the weights too. Both compute the same function; that is checked.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+from machine import alternate
+from torch import Tensor, nn
+
+from motionkit.models.elbo import Inference, elbo_loss, log_posterior
+from motionkit.models.gaussian import standard
+from motionkit.models.graph_layers import GraphConv
+from motionkit.models.hg_vae import HGVAE, HGVAEConfig
+from motionkit.models.imputation import impute, impute_map
+
+STEPS = 10
+
+
+class PublicLayout(nn.Module):
+    """The same network with the batch first in memory."""
+
+    def __init__(self, model: HGVAE) -> None:
+        super().__init__()
+        self.model = model
+        for module in model.modules():
+            if isinstance(module, GraphConv):
+                module.forward = lambda x, layer=module: layer.mix @ (x @ layer.weight.t()) + layer.bias.transpose(0, 1)
+
+    def infer(self, clips: Tensor) -> Inference:
+        model = self.model
+        activations, x = [], model.nodes(clips).transpose(0, 1).contiguous()
+        for up in model.up:
+            activation, x = up(x)
+            activations.append(activation)
+        posterior = model.top(activations.pop())
+        posteriors, priors, latents = [posterior], [standard(posterior.mean)], [posterior.mean]
+        trunk = model.from_top(latents[0])
+        for down in model.down:
+            trunk, above = down.passed(trunk)
+            posteriors.append(down.posterior(down.combined(trunk, activations.pop())))
+            priors.append(down.prior(above))
+            trunk = down.left(trunk, above)
+            latents.append(posteriors[-1].mean)
+            trunk = down.joined(trunk, latents[-1])
+        out = model.out(model.last(trunk))
+        out = type(out)(out.mean.transpose(0, 1), out.log_var.transpose(0, 1))
+        return Inference(posteriors, priors, latents, model.nodes.clips(out))
+
+    def impute(self, clips: Tensor, is_seen: Tensor, start: Tensor) -> Tensor:
+        missing = start.clone().requires_grad_()
+        optimizer = torch.optim.Adam([missing], lr=1e-2)
+        for _ in range(STEPS):
+            seen = self.infer(torch.where(is_seen, clips, missing))
+            levels = zip(seen.posteriors, seen.priors, strict=True)
+            score = sum(prior.log_prob(posterior.mean).sum((1, 2)) for posterior, prior in levels)
+            optimizer.zero_grad()
+            (-score.mean()).backward()
+            optimizer.step()
+        return torch.where(is_seen, clips, missing).detach()
+
+
+def built() -> HGVAE:
+    torch.manual_seed(0)
+    model = HGVAE(HGVAEConfig())
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "alpha" in name:
+                parameter.fill_(0.1)
+    return model
+
+
+def train_step(model: nn.Module, infer, clips: Tensor):
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        elbo_loss(infer(clips), clips)["loss"].backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 100.0)
+        optimizer.step()
+
+    return step
+
+
+def check_alike(ours: HGVAE, public: PublicLayout, clips: Tensor) -> None:
+    with torch.no_grad():
+        one, other = ours.infer(clips, is_drawn=False), public.infer(clips)
+        torch.testing.assert_close(one.output.mean, other.output.mean, rtol=1e-3, atol=1e-4)
+        score = sum(p.log_prob(q.mean).sum((1, 2)) for q, p in zip(other.posteriors, other.priors, strict=True))
+        torch.testing.assert_close(log_posterior(one).sum(0), score, rtol=1e-3, atol=1e-1)
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    torch.manual_seed(0)
+    clips, is_seen = 0.3 * torch.randn(count, 50, 18, 3), torch.rand(count, 50, 18, 3) > 0.1
+    start, leftovers = torch.zeros_like(clips), torch.linspace(-4, -12, 50).view(50, 1, 1).expand(50, 18, 3)
+    ours, public = built(), PublicLayout(built())
+    check_alike(ours, public, clips[:8])
+    print(f"{count} clips, {torch.get_num_threads()} thread(s), processor time")
+    tasks = {
+        "public": train_step(public, public.infer, clips),
+        "ours": train_step(ours, lambda x: ours.infer(x, is_drawn=False), clips),
+    }
+    report("training step", tasks, count)
+    tasks = {
+        "public": lambda: public.impute(clips, is_seen, start),
+        "ours, ascent": lambda: impute_map(ours, clips, is_seen, start, num_steps=STEPS),
+        "ours, filling": lambda: impute(ours, clips, is_seen, start, leftovers, num_steps=STEPS),
+        "ours, filling, 3 steps": lambda: impute(ours, clips, is_seen, start, leftovers, num_steps=3),
+    }
+    report(f"imputation, {STEPS} steps", tasks, count)
+
+
+def report(what: str, tasks: dict, count: int) -> None:
+    times = alternate(tasks, at_least=2)
+    for name, (least, median) in times.items():
+        ratio = times["public"][1] / median
+        print(f"{what:24} {name:24} {least:9.0f} {median:9.0f} ms  {1e3 * count / median:8.1f} clips/s  {ratio:5.1f}x")
+
+
+if __name__ == "__main__":
+    main()
