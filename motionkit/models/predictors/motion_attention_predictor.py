@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from motionkit.models.predictors.prediction_loss import checked_clips, prediction_loss
 from motionkit.models.predictors.trajectory_graph import TrajectoryGraph, held, slow_waves
 
-LEAST_SCORE = 1e-4  # added to scores, so that their sum is never 0; scores of body motion in metres are 0.1 and more
+LEAST_SCORE = 1e-4  # added to scores, so that their sum is never 0; of body motion they begin at 0.01 and more
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class MotionAttentionPredictorConfig:
     num_coefficients: slow waves that are read and corrected, of kernel + horizon.
     attention_dim: length of queries and keys.
     num_features, num_blocks: width of the graph network, and residual blocks of two layers.
-    is_context_counted: whether the loss is over the last ``kernel`` frames of the context too (as published).
+    is_context_counted: whether the loss is over the last ``kernel`` frames of the context too, as published.
 
     Raises: ``ValueError`` naming the field and its value.
     """
@@ -49,7 +49,7 @@ class MotionAttentionPredictorConfig:
     attention_dim: int = 64
     num_features: int = 96
     num_blocks: int = 4
-    is_context_counted: bool = True
+    is_context_counted: bool = False
 
     def __post_init__(self) -> None:
         sizes = ("num_joints", "num_context", "horizon", "kernel", "num_coefficients", "attention_dim", "num_features")
@@ -70,7 +70,9 @@ class MotionAttentionPredictorConfig:
 
 
 # The public program's command for AMASS: all 35 coefficients, where its options default to 10.
-PUBLISHED_AMASS = MotionAttentionPredictorConfig(attention_dim=256, num_features=256, num_blocks=12)
+PUBLISHED_AMASS = MotionAttentionPredictorConfig(
+    attention_dim=256, num_features=256, num_blocks=12, is_context_counted=True
+)
 
 
 class MotionAttentionPredictor(nn.Module):
@@ -111,9 +113,11 @@ class MotionAttentionPredictor(nn.Module):
     def values(
         self, context: Float[Tensor, "batch frames joints 3"]
     ) -> Float[Tensor, "nodes batch stretches coefficients"]:
-        """Slow waves of each stretch of ``kernel`` frames and the ``horizon`` after it."""
+        """Slow waves of each stretch of ``kernel`` frames and the ``horizon`` after it, away from the last pose."""
         c = self.config
-        stretches = context.unfold(1, c.kernel + c.horizon, 1).movedim(-1, 2)  # (B, stretches, frames, J, 3)
+        stretches = (
+            (context - context[:, -1:]).unfold(1, c.kernel + c.horizon, 1).movedim(-1, 2)
+        )  # (B, stretches, frames, J, 3)
         waves = slow_waves(stretches.flatten(0, 1), c.num_coefficients)
         return waves.unflatten(1, (len(context), c.num_stretches))
 

@@ -30,8 +30,10 @@ class TrajectoryGraph(nn.Module):
     At first it adds nothing: its last weights are 0.
     num_nodes: 3 a joint. num_coefficients: waves that are read and added. num_known: numbers that are read besides.
 
-    Differs from the published network: ReZero and GELU (``GraphBlock``) in place of batch norm, tanh and dropout; and
-    what the waves leave out of a clip stays in it, so that a clip with nothing added is the clip itself.
+    Differs from the published network in three ways. ReZero and GELU (``GraphBlock``) stand in for batch norm, tanh and
+    dropout. The waves read are of the motion away from the last pose, which is read as one number more: the constant
+    wave of positions is so much larger than the others that these were learned late. What the waves leave out of a clip
+    stays in it, so that with nothing added it is the clip itself.
     """
 
     def __init__(
@@ -40,7 +42,7 @@ class TrajectoryGraph(nn.Module):
         super().__init__()
         self.num_coefficients = num_coefficients
         inside = (num_nodes, num_features)
-        self.first = GraphConv((num_nodes, num_coefficients + num_known), inside, has_node_bias=False)
+        self.first = GraphConv((num_nodes, num_coefficients + 1 + num_known), inside, has_node_bias=False)
         self.blocks = nn.Sequential(*(GraphBlock(inside, has_node_bias=False) for _ in range(num_blocks)))
         self.last = GraphConv(inside, (num_nodes, num_coefficients), has_node_bias=False)
         nn.init.zeros_(self.last.weight)  # its mix stays: with both at 0 neither had a gradient
@@ -49,7 +51,10 @@ class TrajectoryGraph(nn.Module):
     def forward(
         self, clips: Float[Tensor, "batch frames joints 3"], known: Float[Tensor, "nodes batch known"] | None = None
     ) -> Float[Tensor, "batch frames joints 3"]:
-        x = slow_waves(clips, self.num_coefficients)
-        x = self.last(self.blocks(self.first(x if known is None else torch.cat([x, known], -1))))
-        added = idct(F.pad(x, (0, clips.shape[1] - self.num_coefficients)))
+        pose = clips[:, -1:]
+        read = [slow_waves(clips - pose, self.num_coefficients), pose.flatten(2).permute(2, 0, 1)]
+        if known is not None:
+            read.append(known)
+        waves = self.last(self.blocks(self.first(torch.cat(read, -1))))
+        added = idct(F.pad(waves, (0, clips.shape[1] - self.num_coefficients)))
         return clips + added.permute(1, 2, 0).reshape(clips.shape)
