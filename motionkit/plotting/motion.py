@@ -234,7 +234,7 @@ def pose_strip(
     for frame in frames:
         if not 0 <= frame < clip.num_frames:
             raise ValueError(f"clip {clip.name!r} has no frame {frame}; it has 0 to {clip.num_frames - 1}")
-    flat = _side_view(clip.positions[list(frames)].astype(np.float64), math.radians(azimuth_deg))
+    flat = side_view(clip.positions[list(frames)].astype(np.float64), math.radians(azimuth_deg))
     flat[..., 0] -= (flat[..., 0].min(1, keepdims=True) + flat[..., 0].max(1, keepdims=True)) / 2
     flat[..., 1] -= flat[..., 1].min()
     spacing = max(1.12 * float(np.ptp(flat[..., 0], axis=1).max()), 0.45 * float(flat[..., 1].max()))
@@ -257,9 +257,9 @@ def pose_strip(
     return artists
 
 
-def _side_view(
+def side_view(
     positions: Float[np.ndarray, "frames joints xyz"], azimuth: float
 ) -> Float[np.ndarray, "frames joints xy"]:
-    """Orthographic view: the coordinate to the viewer's right, and height."""
+    """Orthographic view: the coordinate to the viewer's right, and height. azimuth: in radians, from +Z to +X."""
     right = positions[..., 0] * math.cos(azimuth) - positions[..., 2] * math.sin(azimuth)
     return np.stack([right, positions[..., 1]], axis=-1)

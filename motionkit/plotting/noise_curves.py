@@ -1,4 +1,4 @@
-"""Error over the amount of noise, one line a method."""
+"""Error over the amount of noise, one line a method; and the lines and their names, for other charts of methods."""
 
 from __future__ import annotations
 
@@ -51,13 +51,10 @@ def noise_curves(
     chosen = curves[(curves["kind"] == kind) & (curves["metric"] == metric)]
     lines = []
     for method, rows in chosen.groupby("method", sort=False):
-        place = methods.index(method)
-        color, marker = colors.LINES[place % len(colors.LINES)], _MARKERS[place % len(_MARKERS)]
         level, value, spread = rows.sort_values("level")[["level", "value", "spread"]].to_numpy(float).T
         low = np.maximum(value - band * spread, 0.1 * value if log else np.minimum(value, 0.0))
-        if band:
-            axes.fill_between(level, low, value + band * spread, color=color, alpha=0.10, linewidth=0)
-        lines += axes.plot(level, value, color=color, marker=marker, markersize=4, linewidth=1.6, label=method)
+        limits = (low, value + band * spread) if band else None
+        lines.append(banded_line(axes, level, value, limits, label=method, place=methods.index(method)))
     quiet(axes)
     axes.margins(x=0.03)
     if log:
@@ -66,22 +63,42 @@ def noise_curves(
         axes.set_ylim(bottom=0)
     axes.set_xlabel(xlabel or kind)
     axes.set_ylabel(ylabel or metric)
-    _name_at_the_end(axes, lines)
+    name_at_the_end(axes, lines)
     return lines
 
 
-def _name_at_the_end(axes: Axes, lines: Sequence[Line2D]) -> None:
-    """Write each line's label to the right of its last point, moved apart where they would overlap."""
+def banded_line(
+    axes: Axes, x: np.ndarray, y: np.ndarray, band: tuple[np.ndarray, np.ndarray] | None, *, label: str, place: int
+) -> Line2D:
+    """A line of points within a pale band from its first to its second limit. place: in the order of the methods, which
+    decides color and marker."""
+    color, marker = colors.LINES[place % len(colors.LINES)], _MARKERS[place % len(_MARKERS)]
+    if band is not None:
+        axes.fill_between(x, *band, color=color, alpha=0.10, linewidth=0)
+    (line,) = axes.plot(x, y, color=color, marker=marker, markersize=4, linewidth=1.6, label=label)
+    return line
+
+
+def name_at_the_end(axes: Axes, lines: Sequence[Line2D]) -> None:
+    """Write each line's label to the right of its last visible point, moved apart where they would overlap. Call it
+    last: the limits and the scale of the axes must stay as they are."""
     axes.figure.draw_without_rendering()  # fixes the size of the axes, which the spacing depends on
-    ends = sorted(lines, key=lambda line: line.get_ydata()[-1])
+    visible = {line: line.get_xydata()[_is_visible(axes, line)] for line in lines}
+    ends = sorted(((points[-1], line) for line, points in visible.items() if len(points)), key=lambda end: end[0][1])
     height = axes.get_window_extent().height / axes.figure.dpi * 72  # points
     to_points = axes.transScale + axes.transLimits  # data to the share of the axes
-    wanted = [to_points.transform((line.get_xdata()[-1], line.get_ydata()[-1]))[1] * height for line in ends]
-    placed = _apart(wanted, 10.0)
-    for line, own, place in zip(ends, wanted, placed, strict=True):
-        axes.annotate(line.get_label(), (line.get_xdata()[-1], line.get_ydata()[-1]), (7, place - own),
-                      textcoords="offset points", color=line.get_color(), fontsize=8.5, va="center",
-                      annotation_clip=False)  # fmt: skip
+    wanted = [to_points.transform(point)[1] * height for point, _ in ends]
+    placed = _apart(wanted, 10.0) if ends else []
+    for (point, line), own, place in zip(ends, wanted, placed, strict=True):
+        axes.annotate(line.get_label(), point, (7, place - own), textcoords="offset points", color=line.get_color(),
+                      fontsize=8.5, va="center", annotation_clip=False)  # fmt: skip
+
+
+def _is_visible(axes: Axes, line: Line2D) -> np.ndarray:
+    """Which points of a line have a place in the picture: NaN has none, nor has 0 on a logarithmic axis."""
+    points = line.get_xydata()
+    is_shown = np.isfinite(points).all(1)
+    return is_shown & (points[:, 1] > 0) if axes.get_yscale() == "log" else is_shown
 
 
 def _apart(wanted: Sequence[float], gap: float) -> np.ndarray:

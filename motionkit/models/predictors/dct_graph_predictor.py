@@ -54,7 +54,7 @@ class DCTGraphPredictorConfig:
             )
 
 
-# The coefficients are ours: the paper has no experiment with 50 frames seen.
+# The coefficients are ours.
 PUBLISHED_SIZE = DCTGraphPredictorConfig(num_features=256, num_blocks=12, is_context_counted=True)
 
 

@@ -1,0 +1,77 @@
+"""How usual a clip is to a generative model: the density of its latents, level by level, and the evidence.
+
+All scores are log-densities in nats: the higher, the more usual. They compare clips of one shape under one model, and
+none says "unusual" by itself: ``motionkit.metrics.detection`` sets thresholds.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from motionkit.fitting.surroundings import eval_mode, seed_generators
+from motionkit.models.elbo import Inference, log_evidence, log_posterior
+
+CHUNK = 256  # clips that are judged at once
+
+POSTERIOR = "log p(z|x)"
+EVIDENCE = "evidence"
+
+
+@runtime_checkable
+class LatentModel(Protocol):
+    """What ``usual_scores`` needs of a model, such as ``HGVAE``: posteriors, priors, draws and the output of clips."""
+
+    def infer(
+        self, clips: Float[Tensor, "batch frames joints 3"], classes: Int[Tensor, "batch"] | None = None
+    ) -> Inference: ...
+
+
+@torch.no_grad()
+def usual_scores(
+    model: LatentModel,
+    clips: Float[Tensor, "clips frames joints 3"],
+    *,
+    num_draws: int,
+    seed: int,
+    classes: Int[Tensor, "clips"] | None = None,
+) -> dict[str, Float[Tensor, "clips"]]:
+    """``"log p(z|x)"``, its parts ``"log p(z|x), level 0"`` and on from the top down, and ``"evidence"`` of each clip,
+    in nats, lengths in metres.
+
+    num_draws: of the latents. The parts are means over the draws. The evidence is log p(x) by importance sampling, the
+        logarithm of the mean weight p(x, z) / q(z|x): too low on average, less so with more draws; with one it is the
+        bound that models are trained by.
+    seed: of the draws. Torch's global generators are left as they were, and so is the mode of the model, which is
+        judged in eval mode.
+
+    Raises ``ValueError`` for less than 1 draw.
+    Source: ``log_posterior``; Burda and others 2016, Eq. 8.
+    """
+    if num_draws < 1:
+        raise ValueError(f"num_draws is {num_draws}; it must be at least 1")
+    forked = [clips.device] if clips.device.type == "cuda" else []
+    parts = []
+    with torch.random.fork_rng(forked), eval_mode(model) if isinstance(model, nn.Module) else nullcontext():
+        for number, start in enumerate(range(0, max(1, len(clips)), CHUNK)):
+            seed_generators(clips.device, seed, number)
+            at = slice(start, start + CHUNK)
+            parts.append(_scores(model, clips[at], None if classes is None else classes[at], num_draws))
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _scores(model: LatentModel, clips: Tensor, classes: Tensor | None, num_draws: int) -> dict[str, Tensor]:
+    levels, weights = [], []
+    for _ in range(num_draws):
+        seen = model.infer(clips, classes)
+        levels.append(log_posterior(seen).double())
+        weights.append(log_evidence(seen, clips).double())
+    mean = torch.stack(levels).mean(0)
+    evidence = torch.stack(weights).logsumexp(0) - math.log(num_draws)
+    scores = {POSTERIOR: mean.sum(0)} | {f"{POSTERIOR}, level {number}": part for number, part in enumerate(mean)}
+    return {name: values.to(clips.dtype) for name, values in (scores | {EVIDENCE: evidence}).items()}
