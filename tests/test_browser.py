@@ -1,6 +1,8 @@
 """A real browser without a network opens what a reader opens: the player and the report work, ask for nothing, and say
 nothing wrong. Screenshots are kept in ``test-artifacts/``."""
 
+import json
+
 import nbformat
 import nbformat.v4 as v4
 import numpy as np
@@ -10,6 +12,7 @@ from motionkit.data.catalogue import load_dataset
 from motionkit.data.clip import MotionClip
 from motionkit.plotting.motion import play
 from motionkit.running.report import build_report
+from motionkit.widgets.pickers import OcclusionGrid
 
 pytestmark = pytest.mark.browser
 
@@ -187,3 +190,65 @@ def test_confidence_fades_a_limb(open_page, tmp_path, clip):
         )
     assert ink[0] > 500
     assert ink[1] == 0
+
+
+# A widget's page without a kernel: its traits in a plain object, and a kernel that answers strokes as ours does.
+OCCLUSION = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><style>%s</style><div></div>
+<script type="module">%s
+const [state, heard] = [%s, {}];
+const model = { get: (name) => state[name], on: (name, call) => (heard[name] = call), save_changes: () => {
+  const { cells, is_missing } = state.stroke;
+  state.missing = state.missing.map((row) => [...row]);
+  for (const [joint, frame] of cells) state.missing[joint][frame] = is_missing ? state.most : 0;
+  heard["change:missing"]();
+}, set: (name, value) => (state[name] = value) };
+window.state = state;
+render({ model, el: document.querySelector("div") });</script>"""
+
+
+def test_gaps_are_painted_by_mouse_and_by_keyboard(open_page, tmp_path, artifacts):
+    traits = {"joints": ["hip", "left_knee", "right_knee"], "sides": ["center", "left", "right"], "most": 3,
+              "missing": [[0] * 12, [0] * 12, [0, 1] * 6], "frame": 4, "joint": 1, "stroke": {}}  # fmt: skip
+    render = OcclusionGrid._esm.replace("export default { render };", "")
+    path = tmp_path / "occlusion.html"
+    path.write_text(OCCLUSION % (OcclusionGrid._css, render, json.dumps(traits)), encoding="utf-8")
+    page = open_page(path, viewport={"width": 300, "height": 90})
+    settle(page)
+
+    def cell(joint, frame):
+        return page.locator(".cell").nth(12 * joint + frame)
+
+    def at(joint, frame):
+        box = cell(joint, frame).bounding_box()
+        return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def stroke():
+        return page.evaluate("[state.stroke.cells, state.stroke.is_missing]")
+
+    assert page.locator(".partly").count() == 6
+    cell(0, 2).click()
+    assert stroke() == [[[0, 2]], True]
+    page.mouse.move(*at(0, 4))
+    page.mouse.down()
+    page.mouse.move(*at(1, 8))  # a fast hand: one step
+    page.mouse.move(600, 300)  # and beyond the edge
+    assert page.locator(".lost").count() == 1 + 8  # shown before it is sent
+    assert stroke() == [[[0, 2]], True]
+    page.mouse.up()
+    assert stroke() == [[[0, 4], [0, 5], [1, 6], [1, 7], [1, 8], [1, 9], [2, 10], [2, 11]], True]
+    cell(0, 2).click()  # what is missing is given back
+    assert stroke() == [[[0, 2]], False]
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press(" ")
+    assert stroke() == [[[1, 3]], True]
+    page.get_by_role("button", name="right_knee", exact=True).click()
+    assert stroke() == [[[2, frame] for frame in range(12)], True]  # not all of it was missing
+    page.get_by_role("button", name="right_knee", exact=True).click()
+    assert stroke()[1] is False
+    page.get_by_role("button", name="frame 5: lose it, or give it back").click()
+    assert stroke() == [[[0, 5], [1, 5], [2, 5]], True]
+    assert page.locator(".lost").count() == page.evaluate("state.missing.flat().filter((n) => n === 3).length")
+    assert page.evaluate("state.stroke.number") == 7
+    assert page.locator(".now").all_inner_texts() == ["", "left_knee"]
+    page.screenshot(path=artifacts / "occlusion.png")

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import nbformat
+import nbformat.v4 as v4
 import psutil
 import pytest
 
@@ -43,10 +44,15 @@ def end_with_parent() -> None:
 
 
 class Server:
-    """``motionkit <command> <notebook>`` on a port of its own, over a copy of the notebooks."""
+    """``motionkit <command> <notebook>`` on a port of its own, over a copy of the notebooks. code: of a new notebook's
+    only cell."""
 
-    def __init__(self, command: str, notebook: str, folder: Path, log: Path, *settings: str) -> None:
+    def __init__(self, command: str, notebook: str, folder: Path, log: Path, *settings: str, code: str = "") -> None:
         shutil.copytree(FOLDER, folder / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+        if code:
+            kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+            new = v4.new_notebook(cells=[v4.new_code_cell(code)], metadata=kernel)
+            nbformat.write(new, folder / "notebooks" / f"{notebook}.ipynb")
         self.notebooks, self.settings = folder / "notebooks", folder / "jupyter"
         places = {
             f"JUPYTER_{name}_DIR": str(folder / "jupyter" / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")
@@ -98,8 +104,9 @@ def serve(tmp_path, artifacts):
     """Starts a server; at the end of the test neither it nor any kernel of it is left."""
     servers = []
 
-    def serve(command: str, notebook: str, *settings: str) -> Server:
-        servers.append(Server(command, notebook, tmp_path, artifacts / f"{command}_{notebook}.log", *settings))
+    def serve(command: str, notebook: str, *settings: str, code: str = "") -> Server:
+        log = artifacts / f"{command}_{notebook}.log"
+        servers.append(Server(command, notebook, tmp_path, log, *settings, code=code))
         return servers[-1]
 
     yield serve
@@ -275,3 +282,73 @@ def test_a_notebook_is_a_dashboard_without_code(serve, open_page, artifacts, not
     assert psutil.wait_procs(kernels, timeout=8)[1] == kernels  # while the page is open, the kernel stays
     page.goto("about:blank")  # the reader leaves, and the kernel does not stay
     assert psutil.wait_procs(kernels, timeout=30)[1] == []
+
+
+IMPUTATION = """
+import torch
+from motionkit.data.catalogue import load_dataset
+from motionkit.data.clip import convert_clip
+from motionkit.data.skeleton import AMASS_18
+from motionkit.data.windows import cut_windows, thin
+from motionkit.models.hg_vae import HGVAE, HGVAEConfig
+from motionkit.models.imputation import leftovers_of
+from motionkit.representation.pelvis_frame import clip_to_pelvis_frame
+from motionkit.widgets.imputation_explorer import explore_imputation
+
+clips = [convert_clip(clip_to_pelvis_frame(clip), AMASS_18) for clip in load_dataset("sample")]
+windows = thin(cut_windows(clips, length=50, stride=25, fps=25.0), 4)
+torch.manual_seed(0)
+model = HGVAE(HGVAEConfig(levels=((54, 12), (8, 16), (1, 24)), trunk_features=16)).eval()
+model.nodes.standardize(windows.positions)
+leftovers = leftovers_of(model, windows.positions)
+explore_imputation(windows, model, leftovers, windows.positions.mean(0))
+"""
+
+
+def test_gaps_are_painted_filled_and_given_back_and_new_motion_plays(serve, open_page, artifacts):
+    server = serve("lab", "imputation", code=IMPUTATION)
+    page = open_page(server.url)
+    page.locator(IDLE).wait_for(timeout=60_000)
+    run_all(page)
+    picture, grid = page.locator("img.widget-image").first, page.locator(".motionkit-occlusion")
+    picture.wait_for(timeout=120_000)
+    assert page.locator(ERRORS).all_inner_texts() == []
+    page.get_by_text("spread drawn").wait_for(timeout=60_000)  # it comes by itself
+    page.get_by_role("button", name="clear").click()
+    wait_until(page, lambda: grid.locator(".lost").count() == 0, "the grid is not clear")
+    clear = picture.evaluate(PIXELS)
+
+    def paint() -> None:  # a drag over three joints and some frames, in one stroke
+        cells = [grid.get_by_role("button", name=name, exact=True) for name in
+                 ("left_knee, frame 20: seen", "spine2, frame 30: seen")]  # fmt: skip
+        (x0, y0), (x1, y1) = [(box["x"] + 4, box["y"] + 6) for box in (cell.bounding_box() for cell in cells)]
+        page.mouse.move(x0, y0)
+        page.mouse.down()
+        page.mouse.move(x1, y1, steps=2)
+        page.mouse.up()
+
+    grid.scroll_into_view_if_needed()
+    paint()
+    wait_until(page, lambda: picture.evaluate(PIXELS) != clear, "the picture does not follow the brush")
+    assert grid.locator(".lost").count() == 11
+    assert page.get_by_text("1% missing").is_visible()
+    painted = picture.evaluate(PIXELS)
+    steps = page.locator(".widget-slider", has=page.get_by_text("steps", exact=True)).locator(".noUi-handle")
+    steps.focus()
+    page.keyboard.press("Home")
+    wait_until(page, lambda: picture.evaluate(PIXELS) != painted, "the picture does not follow the steps")
+    page.keyboard.press("End")
+    grid.get_by_role("button", name="head", exact=True).click()
+    wait_until(page, lambda: grid.locator(".lost").count() == 61, "the joint is not lost throughout")
+    page.get_by_text("spread drawn").wait_for(timeout=60_000)
+    page.screenshot(path=artifacts / "lab_imputation.png")
+    grid.locator("button.lost").first.focus()
+    page.keyboard.press(" ")
+    wait_until(page, lambda: grid.locator(".lost").count() == 60, "the keyboard gives nothing back")
+    for count in (61, 11, 0):
+        page.get_by_role("button", name="undo").click()
+        wait_until(page, lambda count=count: grid.locator(".lost").count() == count, "undo does not give back")
+    page.get_by_role("tab", name="generate").click()
+    player = page.locator(".motionkit-player, [data-playing]").first
+    player.wait_for(timeout=10_000)
+    page.screenshot(path=artifacts / "lab_imputation_generate.png")

@@ -148,6 +148,26 @@ def test_samples_are_drawn_down_to_a_level():
     assert not torch.equal(*draws)
 
 
+def test_temperatures_lead_from_the_mean_to_a_draw_level_by_level():
+    model = build()
+    z0 = model.sample_top(3)
+
+    def drawn(*temperatures, **options):
+        torch.manual_seed(7)
+        return model.generate(z0, temperatures=temperatures or None, **options).mean
+
+    assert torch.equal(drawn(1, 1, 1), drawn())
+    assert torch.equal(drawn(1, 0, 0), drawn(drawn_levels=0))
+    assert torch.equal(drawn(0, 0, 0)[0], drawn(0, 0, 0)[1])  # the one clip that is the mean of all priors
+    after = {(drawn(*temperatures), torch.rand(1).item())[1] for temperatures in [(1, 1, 1), (0, 0.5, 1), (1, 0, 0)]}
+    assert len(after) == 1  # the same noise for each level, whatever the others' temperatures
+    for wrong, message in [((1, 1), "2 temperatures for 3 levels"), ((1, 1, 1, 1), "4 temperatures for 3 levels")]:
+        with pytest.raises(ValueError, match=message):
+            drawn(*wrong)
+    with pytest.raises(ValueError, match="drawn_levels is 1, and temperatures are given"):
+        drawn(1, 1, 1, drawn_levels=1)
+
+
 def test_a_class_changes_what_is_drawn_and_must_be_given():
     model = build(replace(TINY, num_classes=2))
     z0 = model.sample_top(2)

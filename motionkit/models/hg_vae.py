@@ -12,7 +12,7 @@ transform is replaced by its inverse; a bias is shared by all nodes; and the top
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -189,18 +189,28 @@ class HGVAE(nn.Module):
         classes: Int[Tensor, "batch"] | None = None,
         *,
         drawn_levels: int | None = None,
+        temperatures: Sequence[float] | None = None,
     ) -> ClipGaussian:
         """New clips (batch, frames, joints, 3): levels below z0 are drawn from their priors.
 
         z0: e.g. ``sample_top``. drawn_levels: only so many levels below z0 are drawn, further ones are their means
         (Figure 5 takes 0); ``None``: all.
+        temperatures: one a level from z0 down: by how much its draw, of z0 the given one, departs from its prior's
+            mean; 0 is the mean, 1 as drawn. The noise of the other levels does not depend on it.
+        Raises: ``ValueError`` for another number of temperatures than of levels, or with ``drawn_levels`` besides.
         """
+        if temperatures is not None:
+            self._check_temperatures(temperatures, drawn_levels)
+            z0 = temperatures[0] * z0
         trunk = self._begun(z0, classes)
         for number, down in enumerate(self.down, start=1):
             trunk, above = down.passed(trunk)
             trunk, prior = down.left(trunk, above), down.prior(above)
             is_drawn = drawn_levels is None or number <= drawn_levels
-            trunk = down.joined(trunk, self._drawn(number, prior) if is_drawn else prior.mean)
+            latent = self._drawn(number, prior) if is_drawn else prior.mean
+            if temperatures is not None:
+                latent = torch.lerp(prior.mean, latent, temperatures[number])
+            trunk = down.joined(trunk, latent)
         return self.nodes.clips(self.out(self.last(trunk)))
 
     def sample_top(self, count: int) -> Float[Tensor, "nodes count features"]:
@@ -224,6 +234,12 @@ class HGVAE(nn.Module):
             activation, x = up(x)
             activations.append(activation)
         return activations
+
+    def _check_temperatures(self, temperatures: Sequence[float], drawn_levels: int | None) -> None:
+        if len(temperatures) != len(self.config.levels):
+            raise ValueError(f"{len(temperatures)} temperatures for {len(self.config.levels)} levels")
+        if drawn_levels is not None:
+            raise ValueError(f"drawn_levels is {drawn_levels}, and temperatures are given: leave one out")
 
     def _drawn(self, level: int, distribution: Gaussian, is_drawn: bool = True) -> Tensor:
         return distribution.sample() if is_drawn and level not in self.config.off_levels else distribution.mean

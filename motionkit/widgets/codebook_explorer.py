@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import io
-import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from motionkit.data.atomic import written_whole
 from motionkit.data.keypoints import Keypoints, write_keypoints
 from motionkit.data.windows import Windows
 from motionkit.metrics.tokens import similar_codes
@@ -36,6 +32,7 @@ from motionkit.widgets.codebook_views import (
     usage_bars,
     view_figure,
 )
+from motionkit.widgets.controls import WRAPPED, Reactions, button, control, heading, muted, saved
 from motionkit.widgets.pickers import Thumbnails, Tile, TokenGrid
 from motionkit.widgets.pictures import Still, encoded, is_batch
 
@@ -82,7 +79,6 @@ class CodebookExplorer(widgets.VBox):
         self._decoded: tuple[Tensor, np.ndarray] | None = None  # the last edited tokens, and what they decode to
         self._places: list[tuple[int, Cell]] = []  # behind the pictures of ``places``
         self._similar: list[int] = []  # behind those of ``similar``
-        self._is_reacting = False
         self._make_controls()
         super().__init__(self._arranged())
         self._listen()
@@ -93,59 +89,55 @@ class CodebookExplorer(widgets.VBox):
     def _make_controls(self) -> None:
         frames, rates = self._windows.windows.num_frames, sorted({study.rate for study in self._studies.values()})
 
-        def slider(kind: type, name: str, tooltip: str, **options: object) -> widgets.Widget:
-            look = {"style": {"description_width": "92px"}, "layout": {"width": "340px"}}
-            return kind(description=name, tooltip=tooltip, **options, **look)
-
-        self.compression = slider(
+        self.compression = control(
             widgets.SelectionSlider,
             "compression",
             "a token stands for so many frames and pixels a side",
             options=[(f"F{rate}", rate) for rate in rates],
             value=rates[len(rates) // 2],
         )
-        self.codes = slider(widgets.SelectionSlider, "codes", "size of the codebook", options=[0])
-        self.variant = slider(widgets.Dropdown, "model", "of several with this compression and codebook")
-        self.window = slider(widgets.IntSlider, "window", "which motion", max=max(1, len(self._windows) - 1))
+        self.codes = control(widgets.SelectionSlider, "codes", "size of the codebook", options=[0])
+        self.variant = control(widgets.Dropdown, "model", "of several with this compression and codebook")
+        self.window = control(widgets.IntSlider, "window", "which motion", max=max(1, len(self._windows) - 1))
         self.window.layout.display = None if len(self._windows) > 1 else "none"
-        self.frame = slider(widgets.IntSlider, "frame", "which frame of the window", value=frames // 2, max=frames - 1)
+        self.frame = control(widgets.IntSlider, "frame", "which frame of the window", value=frames // 2, max=frames - 1)
         self.play = widgets.Play(value=frames // 2, max=frames - 1, interval=100)
         self.labels, self.picture = widgets.HTML(), widgets.Image(format="png", layout={"width": "100%", "margin": "0"})
         self.tokens, self.usage, self.about = TokenGrid(), widgets.HTML(), widgets.HTML()
         self.mean = widgets.Image(format="png", layout={"width": "64px", "height": "64px", "margin": "0 3px"})
         self.places, self.similar = Thumbnails(), Thumbnails()
-        self.code = slider(widgets.IntSlider, "code", "any code for the chosen cell", max=1)
-        self.undo = _button("undo", "undo", "take back the last replacement")
-        self.reset = _button("reset", "refresh", "take back all replacements in this window")
-        self.save_view = _button("save view", "image", "what is shown, as a PNG file")
-        self.save_motion = _button("save motion", "save", "what the tokens stand for, as 2D keypoints (COCO json)")
+        self.code = control(widgets.IntSlider, "code", "any code for the chosen cell", max=1)
+        self.undo = button("undo", "undo", "take back the last replacement")
+        self.reset = button("reset", "refresh", "take back all replacements in this window")
+        self.save_view = button("save view", "image", "what is shown, as a PNG file")
+        self.save_motion = button("save motion", "save", "what the tokens stand for, as 2D keypoints (COCO json)")
         self.status, self.message = widgets.HTML(), widgets.HTML()
 
     def _arranged(self) -> list[widgets.Widget]:
-        wrap = {"flex_flow": "row wrap", "grid_gap": "4px 24px", "align_items": "flex-start"}
         models = widgets.VBox([self.compression, self.codes, self.variant])
         motion = widgets.VBox([self.window, widgets.HBox([self.frame, self.play], layout={"flex_flow": "row wrap"})])
         self._pictures = widgets.VBox([self.labels, self.picture], layout={"max_width": "100%"})
         buttons = widgets.HBox([self.undo, self.reset, self.save_view, self.save_motion], layout={"flex_flow": "wrap"})
         return [
-            widgets.HBox([models, motion], layout=wrap),
+            widgets.HBox([models, motion], layout=WRAPPED),
             self.status,
             self._pictures,
             self.message,
-            widgets.HBox([self.tokens, self.usage], layout=wrap),
+            widgets.HBox([self.tokens, self.usage], layout=WRAPPED),
             widgets.HBox(
                 [self.mean, self.about], layout={"grid_gap": "8px", "align_items": "center", "margin": "8px 0 0"}
             ),
-            _heading("Where it occurs", "what was drawn there; click to go"),
+            heading("Where it occurs", "what was drawn there; click to go"),
             self.places,
-            _heading("The nearest codes", "what is drawn where they occur, on average; click to put one here"),
+            heading("The nearest codes", "what is drawn where they occur, on average; click to put one here"),
             self.similar,
-            widgets.HBox([self.code, buttons], layout=wrap),
+            widgets.HBox([self.code, buttons], layout=WRAPPED),
         ]
 
     def _listen(self) -> None:
         widgets.jslink((self.play, "value"), (self.frame, "value"))
-        for control, trait, reaction in (
+        reacting = Reactions(self.message)
+        for source, trait, reaction in (
             (self.compression, "value", self._show_model),
             (self.codes, "value", self._show_model),
             (self.variant, "value", self._show_model),
@@ -156,30 +148,14 @@ class CodebookExplorer(widgets.VBox):
             (self.similar, "picked", lambda: self.replace(self._similar[self.similar.picked[0]])),
             (self.places, "picked", lambda: self.go_to(*self._places[self.places.picked[0]])),
         ):
-            control.observe(self._reacting(reaction), trait)
-        for button, reaction in (
+            source.observe(reacting(reaction), trait)
+        for source, reaction in (
             (self.undo, lambda: self._change(self.edits.undo)),
             (self.reset, lambda: self._change(self.edits.reset)),
             (self.save_view, self._save_view),
             (self.save_motion, self._save_motion),
         ):
-            button.on_click(self._reacting(reaction))
-
-    def _reacting(self, reaction: Callable[[], None]) -> Callable[[object], None]:
-        """To what the reader changes, not to what follows from it; what goes wrong is said in ``message``."""
-
-        def react(_: object) -> None:
-            if self._is_reacting:
-                return
-            self._is_reacting, self.message.value = True, ""
-            try:
-                reaction()
-            except Exception as error:  # whatever it is, the reader must see it: a kernel's log is out of sight
-                self.message.value = f'<span style="color:{colors.VERMILION}">{html.escape(f"{error}")}</span>'
-            finally:
-                self._is_reacting = False
-
-        return react
+            source.on_click(reacting(reaction))
 
     # ---- what is chosen ----------------------------------------------------------------------------------------------
 
@@ -242,7 +218,7 @@ class CodebookExplorer(widgets.VBox):
         name = self.variant.value if self.variant.value in alike else alike[0]
         self.variant.options, self.variant.value = alike, name
         self.variant.layout.display = None if len(alike) > 1 else "none"
-        self.status.value = _muted(f"{name} encodes {len(self._windows)} windows …")
+        self.status.value = muted(f"{name} encodes {len(self._windows)} windows …")
         with self.tokens.hold_sync():
             self.tokens.cell, self.tokens.shades = [], shades(self.study)
             self._show_window()
@@ -277,7 +253,7 @@ class CodebookExplorer(widgets.VBox):
         self.undo.disabled, self.reset.disabled = not self.edits.can_undo, not self.edits.cells
         planes = f" · from the top: {', '.join(PROJECTIONS)}" if len(next(iter(shown.values()))) > 1 else ""
         took_ms = 1000 * (time.perf_counter() - started)
-        self.status.value = _muted(
+        self.status.value = muted(
             f"{self.variant.value} · {self._windows.label(self.window.value)}, frame {frame} "
             f"({frame / self._windows.windows.fps:.2f} s){planes} · drawn in {took_ms:.0f} ms"
         )
@@ -297,9 +273,9 @@ class CodebookExplorer(widgets.VBox):
         replaced = f", in place of {before}" if before != code else ""
         share, windows = 100 * len(places) / study.tokens.numel(), len({window for window, _ in places})
         self.about.value = (
-            f'<div style="line-height:1.4"><b>Code {code}</b>{replaced} {_muted(f"in step {step + 1} of")} '
-            f"{_muted(f'{len(study.tokens[0])}, row {row + 1}, column {column + 1}')}<br>"
-            + _muted(
+            f'<div style="line-height:1.4"><b>Code {code}</b>{replaced} {muted(f"in step {step + 1} of")} '
+            f"{muted(f'{len(study.tokens[0])}, row {row + 1}, column {column + 1}')}<br>"
+            + muted(
                 f"used {len(places)}× ({share:.2g} % of all tokens), in {windows} of {len(self._windows)} windows; "
                 "the picture is the mean of what was drawn there"
                 if places
@@ -355,17 +331,8 @@ class CodebookExplorer(widgets.VBox):
         self._save("keypoints.json", "application/json", lambda path: write_keypoints(path, motion))
 
     def _save(self, what: str, kind: str, write: Callable[[Path], None]) -> None:
-        """Write a file and offer it to readers who do not see the kernel's disk."""
-        name = re.sub(r"[^\w.-]+", "-", f"{self.variant.value}_window{self.window.value:02d}_{what}")
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / name
-        with written_whole(path) as aside:
-            write(aside)
-        link = f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
-        self.message.value = (
-            f'saved as {html.escape(str(path))} · <a href="{link}" download="{name}" '
-            f'style="text-decoration:underline">download</a>'
-        )
+        name = f"{self.variant.value}_window{self.window.value:02d}_{what}"
+        self.message.value = saved(self._folder, name, kind, write)
 
     def still(self) -> Still:
         """This window as every model draws it; and of the chosen one the tokens and the use of its codes."""
@@ -386,15 +353,3 @@ class CodebookExplorer(widgets.VBox):
             pngs.append(buffer.getvalue())
         caption = f"{self._windows.label(window)}: ground truth and {', '.join(outputs)}; "
         return Still(tuple(pngs), f"{caption}tokens and use of the codes by {self.variant.value}", height_px=900)
-
-
-def _button(text: str, icon: str, tooltip: str) -> widgets.Button:
-    return widgets.Button(description=text, icon=icon, tooltip=tooltip, layout={"width": "auto"})
-
-
-def _muted(text: str) -> str:
-    return f'<span style="color:{colors.MUTED}">{html.escape(text)}</span>'
-
-
-def _heading(text: str, explanation: str) -> widgets.HTML:
-    return widgets.HTML(f'<div style="line-height:1.4"><b>{text}</b> {_muted(explanation)}</div>')

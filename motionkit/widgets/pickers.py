@@ -1,4 +1,4 @@
-"""What the codebook explorer lets its reader click: tokens in their grids, and rows of small pictures."""
+"""What explorers let their readers click: tokens in their grids, rows of small pictures, and joints over time."""
 
 from __future__ import annotations
 
@@ -52,3 +52,23 @@ class Thumbnails(anywidget.AnyWidget):
         self.tiles = [
             {"png": base64.b64encode(tile.png).decode(), "label": tile.label, "title": tile.title} for tile in tiles
         ]
+
+
+class OcclusionGrid(anywidget.AnyWidget):
+    """The numbers of a clip that are missing, a row for each joint and a column for each frame, to be painted by mouse
+    or keyboard. A name paints its row, a number above its column; what is missing altogether is given back instead.
+
+    joints: names of the rows. sides: "left", "right" or "center" for each. missing: [joint][frame] how many of the
+        ``most`` coordinates. frame, joint: those that are marked as shown.
+    stroke: the last one painted, {"cells": [[joint, frame], ...], "is_missing": bool, "number": count of strokes}.
+    """
+
+    _esm = (_HERE / "occlusion_grid.js").read_text(encoding="utf-8")
+    _css = _STYLE
+    joints = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    sides = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    missing = traitlets.List().tag(sync=True)
+    most = traitlets.Int(3).tag(sync=True)
+    frame = traitlets.Int(0).tag(sync=True)
+    joint = traitlets.Int(0).tag(sync=True)
+    stroke = traitlets.Dict().tag(sync=True)
