@@ -8,7 +8,7 @@ from torch import nn
 from torch.distributions import MultivariateNormal, Normal
 
 from motionkit.metrics import scores
-from motionkit.metrics.scores import usual_scores
+from motionkit.metrics.scores import likelihoods, usual_scores
 from motionkit.models.clip_gaussian import ClipGaussian
 from motionkit.models.elbo import Inference
 from motionkit.models.gaussian import Gaussian, standard
@@ -131,3 +131,25 @@ def test_a_model_of_the_kit_is_judged():
 def test_no_draws_are_refused():
     with pytest.raises(ValueError, match="num_draws is 0; it must be at least 1"):
         usual_scores(OneNumber(), CLIPS, num_draws=0, seed=0)
+
+
+def test_likelihoods_are_means_over_clips_and_draws_whatever_the_parts(monkeypatch):
+    model, clips = TwoLevels(), CLIPS
+    found = likelihoods(model, clips, num_draws=400, seed=1)
+    assert list(found) == ["log(X)", "MSE", "KL-Divergence", "KL of z0", "KL of z1", "evidence"]
+    assert found["KL-Divergence"] == pytest.approx(found["KL of z0"] + found["KL of z1"])
+    assert found["log(X)"] - found["KL-Divergence"] < found["evidence"]  # the bound is one
+    monkeypatch.setattr(scores, "CHUNK", 4)
+    assert likelihoods(model, clips, num_draws=400, seed=1) == pytest.approx(found, rel=0.02)
+    with pytest.raises(ValueError, match="no clips"):
+        likelihoods(model, clips[:0], num_draws=1, seed=0)
+
+
+def test_what_likelihoods_tell_of_an_exact_posterior():
+    found = likelihoods(OneNumber(), CLIPS, num_draws=2000, seed=0)
+    assert found["log(X)"] - found["KL-Divergence"] == pytest.approx(density(CLIPS).mean().item(), abs=0.05)
+    assert found["evidence"] == pytest.approx(density(CLIPS).mean().item())
+    variance = 1 / (1 + SIZE / NOISE)
+    mean = variance * CLIPS.flatten(1).sum(1) / NOISE
+    misses = (CLIPS.flatten(1) - mean[:, None]).square().sum(1).mean() + SIZE * variance
+    assert found["MSE"] == pytest.approx(misses.item(), rel=0.01)

@@ -179,15 +179,31 @@ def test_a_class_changes_what_is_drawn_and_must_be_given():
         build().infer(clips(), torch.tensor([0, 1]))
 
 
-def test_a_level_that_is_off_is_its_mean_and_costs_nothing():
+def test_a_level_that_is_off_is_a_mean_and_costs_nothing():
     x = clips()
     torch.manual_seed(1)
     whole = build().loss(x, 1)
-    off = build(replace(TINY, off_levels=(1, 2))).loss(x, 1)
     torch.testing.assert_close(whole["kl"], sum(whole[f"kl/{level}"] for level in range(3)))
-    assert torch.equal(off["kl"], off["kl/0"])
-    model = build(replace(TINY, off_levels=(0, 1, 2)))
-    assert torch.equal(model.infer(x).output.mean, model.infer(x).output.mean)
+    for latent in ("prior", "posterior"):
+        off = build(replace(TINY, off_levels=(1, 2), off_latent=latent))
+        parts = off.loss(x, 1)
+        assert torch.equal(parts["kl"], parts["kl/0"])
+        assert (latent == "prior") == (parts["kl/1"] == parts["kl/2"] == 0)
+        seen = off.infer(x)
+        assert not log_posterior(seen)[1:].any()
+        top = seen.priors[0].log_prob(seen.latents[0]) - seen.posteriors[0].log_prob(seen.latents[0])
+        torch.testing.assert_close(log_evidence(seen, x), seen.output.log_prob(x) + top.sum((0, 2)))
+        model = build(replace(TINY, off_levels=(0, 1, 2), off_latent=latent))
+        assert torch.equal(model.infer(x).output.mean, model.infer(x).output.mean)
+
+
+def test_levels_that_take_the_priors_mean_know_nothing_of_the_clip():
+    x, other = clips(), clips().flip(0) + 0.1
+    for latent, knows in (("prior", False), ("posterior", True)):
+        model = build(replace(TINY, off_levels=(0, 1, 2), off_latent=latent))
+        for make in (model.reconstruct, lambda clips, model=model: model.infer(clips).output.mean):
+            assert torch.equal(make(x), make(other)) != knows
+            torch.testing.assert_close(make(x), model.infer(x, is_drawn=False).output.mean)
 
 
 def test_the_loss_is_bounded_by_the_evidence():
@@ -232,6 +248,7 @@ def test_it_learns_a_batch_by_heart():
         ({"levels": ()}, "levels must be pairs"),
         ({"levels": ((4, 0),)}, "levels must be pairs"),
         ({"off_levels": (3,)}, "off_levels must be 0 to 2, got 3"),
+        ({"off_latent": "mean"}, "off_latent must be 'prior' or 'posterior', got 'mean'"),
         ({"kl_start": 1.5}, "kl_start must be 0 to 1, got 1.5"),
         ({"layout": "code"}, "layout must be 'paper' or 'published_code', got 'code'"),
     ],

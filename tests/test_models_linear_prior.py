@@ -41,6 +41,7 @@ def test_what_is_not_seen_follows_from_what_is(tolerance, monkeypatch):
     x, is_seen = p.sample(5), torch.rand(5, *SHAPE) < 0.5
     found, variance = p.given(torch.where(is_seen, x, math.nan), is_seen)
     assert torch.equal(found[is_seen], x[is_seen])
+    assert torch.equal(p.mean_given(torch.where(is_seen, x, math.nan), is_seen), found)
     assert not variance[is_seen].any()
     cov = covariance(p)
     for clip in range(5):

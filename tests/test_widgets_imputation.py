@@ -121,7 +121,7 @@ def test_patterns_are_the_librarys_and_replace_what_is_missing(name):
 # ---- what is computed ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("start", ["mean", "interpolation", "linear"])
+@pytest.mark.parametrize("start", ["mean", "interpolation", "linear", "halfway"])
 @pytest.mark.parametrize("method", ["fill", "ascent"])
 def test_a_filling_is_the_librarys(study, windows, model, leftovers, linear, start, method):
     clips, is_seen = windows.positions[2:3], mask()
@@ -131,6 +131,8 @@ def test_a_filling_is_the_librarys(study, windows, model, leftovers, linear, sta
         "interpolation": interpolate_gaps(clips, is_seen[None], mean),
         "linear": linear.given(clips, is_seen[None])[0],
     }
+    starts["halfway"] = (starts["interpolation"] + starts["linear"]) / 2
+    assert study.starts == tuple(starts)
     found = study.fill(Setting(2, start, method, 4), is_seen)
     if method == "fill":
         expected = impute(model, clips, is_seen[None], starts[start], leftovers, num_steps=4)[0]
@@ -383,7 +385,7 @@ def test_all_controls_have_names(explorer):
     controls = [explorer.window, explorer.frame, explorer.method, explorer.start, explorer.steps, explorer.share,
                 explorer.joint, explorer.axis, explorer.azimuth, *explorer.generation.temperatures]  # fmt: skip
     assert all(isinstance(control, widgets.Widget) and control.description and control.tooltip for control in controls)
-    assert explorer.start.options == ("mean", "interpolation", "linear")
+    assert explorer.start.options == ("mean", "interpolation", "linear", "halfway")
     assert list(explorer.patterns) == list(PATTERNS)
 
 

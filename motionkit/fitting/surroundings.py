@@ -36,6 +36,14 @@ def seed_generators(device: torch.device, seed: int, index: int) -> None:
 
 
 @contextmanager
+def seeded(device: torch.device, seed: int, index: int = 0) -> Iterator[None]:
+    """Random numbers of (seed, index) on the CPU and on ``device``, and afterwards the caller's as they were."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        seed_generators(device, seed, index)
+        yield
+
+
+@contextmanager
 def run_settings(device: torch.device) -> Iterator[None]:
     """Leave the caller's random numbers as they were, and let cuDNN choose kernels by trial: shapes hardly change."""
     benchmark = torch.backends.cudnn.benchmark

@@ -16,11 +16,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from motionkit.data.masks import PATTERNS
-from motionkit.fitting.surroundings import seed_generators
+from motionkit.fitting.surroundings import seeded
 from motionkit.metrics.position import MM_PER_M, mpjpe_mm
-
-# (clips, is_seen) -> clips of which every number is known
-Filler = Callable[[Float[Tensor, "clips frames joints 3"], Bool[Tensor, "clips frames joints 3"]], Tensor]
+from motionkit.models.fillers import Filler
 
 REFERENCE = "mean"  # the filler that the others' change is counted from
 
@@ -118,8 +116,7 @@ def filled_in(
 
     Raises ``ValueError`` naming the filler, as :func:`imputation_curves`.
     """
-    with torch.random.fork_rng([clips.device] if clips.device.type == "cuda" else []):
-        seed_generators(clips.device, seed, 0)
+    with seeded(clips.device, seed):
         filled = fill(torch.where(is_seen, clips, math.nan), is_seen).detach()
     if (filled.shape, filled.dtype) != (clips.shape, clips.dtype):
         raise ValueError(

@@ -14,8 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from motionkit.data.masks import lose_numbers
-from motionkit.metrics.imputation import Filler, filled_in
+from motionkit.metrics.imputation import filled_in
 from motionkit.metrics.position import mpjpe_mm
+from motionkit.models.fillers import Filler
 
 Predictor = Callable[[Float[Tensor, "clips context joints 3"]], Float[Tensor, "clips horizon joints 3"]]
 

@@ -7,6 +7,7 @@ none says "unusual" by itself: ``motionkit.metrics.detection`` sets thresholds.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from contextlib import nullcontext
 from typing import Protocol, runtime_checkable
 
@@ -14,8 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from motionkit.fitting.surroundings import eval_mode, seed_generators
-from motionkit.models.elbo import Inference, log_evidence, log_posterior
+from motionkit.fitting.surroundings import eval_mode, seeded
+from motionkit.models.elbo import Inference, elbo_loss, log_evidence, log_posterior
 
 CHUNK = 256  # clips that are judged at once
 
@@ -55,14 +56,40 @@ def usual_scores(
     """
     if num_draws < 1:
         raise ValueError(f"num_draws is {num_draws}; it must be at least 1")
-    forked = [clips.device] if clips.device.type == "cuda" else []
     parts = []
-    with torch.random.fork_rng(forked), eval_mode(model) if isinstance(model, nn.Module) else nullcontext():
+    with eval_mode(model) if isinstance(model, nn.Module) else nullcontext():
         for number, start in enumerate(range(0, max(1, len(clips)), CHUNK)):
-            seed_generators(clips.device, seed, number)
             at = slice(start, start + CHUNK)
-            parts.append(_scores(model, clips[at], None if classes is None else classes[at], num_draws))
+            with seeded(clips.device, seed, number):
+                parts.append(_scores(model, clips[at], None if classes is None else classes[at], num_draws))
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+@torch.no_grad()
+def likelihoods(
+    model: LatentModel, clips: Float[Tensor, "clips frames joints 3"], *, num_draws: int, seed: int
+) -> dict[str, float]:
+    """How well a model of clips knows others than those of its training: what Table 1 tells, and the evidence.
+
+    "log(X)": mean log-likelihood of a clip given draws of its latents [nats]. "MSE": squared error of the output's mean
+    summed over a clip [m^2]. "KL-Divergence": of posteriors from priors [nats]; "KL of z0" and on, by level. "log(X)"
+    less the divergence is the bound; "evidence", of ``usual_scores``, is what it bounds.
+
+    Raises ``ValueError`` without clips, and for less than 1 draw.
+    Source: paper 4, Table 1, whose numbers fit lengths in metres.
+    """
+    if not len(clips):
+        raise ValueError("there are no clips to judge")
+    evidence = usual_scores(model, clips, num_draws=num_draws, seed=seed)[EVIDENCE].double().mean().item()
+    sums: Counter[str] = Counter()
+    with seeded(clips.device, seed), eval_mode(model) if isinstance(model, nn.Module) else nullcontext():
+        for part in clips.split(CHUNK):
+            for _ in range(num_draws):
+                parts = elbo_loss(model.infer(part), part)
+                sums.update({name: parts[name].item() * len(part) / num_draws for name in parts})
+    told = {"log(X)": "log_likelihood", "MSE": "mse", "KL-Divergence": "kl"}
+    told |= {f"KL of z{name.removeprefix('kl/')}": name for name in sums if name.startswith("kl/")}
+    return {shown: sums[name] / len(clips) for shown, name in told.items()} | {"evidence": evidence}
 
 
 def _scores(model: LatentModel, clips: Tensor, classes: Tensor | None, num_draws: int) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@ latents by which a clip is judged."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -20,31 +20,32 @@ class Inference:
 
     posteriors, priors, latents: one a level, each (nodes, batch, features).
     output: the clips given the latents; ``None`` where it was not asked for.
+    off_levels: levels whose latent is not drawn but a mean: they count neither in the bound nor in densities.
     """
 
     posteriors: list[Gaussian]
     priors: list[Gaussian]
     latents: list[Tensor]
     output: ClipGaussian | None
+    off_levels: Collection[int] = ()
 
 
 def elbo_loss(
     seen: Inference,
     clips: Float[Tensor, "batch frames joints 3"],
     kl_weight: float = 1.0,
-    off_levels: Collection[int] = (),
 ) -> dict[str, Tensor]:
     """``"loss"`` = ``kl_weight`` KL - log-likelihood in nats a clip, and, detached, its parts: ``"log_likelihood"``,
     ``"kl"``, that of each level ``"kl/0"`` ... from the top down, ``"kl_weight"`` and ``"mse"``, the squared error
     summed over a clip [m^2].
 
-    off_levels: levels whose divergence is reported and not counted.
+    The divergence of levels that are off is told and not counted.
     Source: paper 4, Eq. 1 and section 4.
     """
     log_likelihood = seen.output.log_prob(clips).mean()
     levels = zip(seen.posteriors, seen.priors, strict=True)
     parts = [posterior.divergence_from(prior).sum((0, 2)).mean() for posterior, prior in levels]
-    counted = [part for number, part in enumerate(parts) if number not in off_levels]
+    counted = [part for number, part in enumerate(parts) if number not in seen.off_levels]
     kl = torch.stack(counted).sum() if counted else torch.zeros_like(parts[0])
     told = {f"kl/{number}": part.detach() for number, part in enumerate(parts)}
     mse = (seen.output.mean.detach() - clips).square().flatten(1).sum(1).mean()
@@ -73,14 +74,17 @@ def log_posterior(seen: Inference) -> Float[Tensor, "levels batch"]:
     """The paper's log p(z|x), level by level (add them up): log-density [nats] of a posterior's mean under its prior.
 
     It depends on the draws by which the priors were conditioned: average over several.
+    Levels that are off have 0.
     Source: sections 5.3 and 6, which do not define it; as the public program has it.
     """
     levels = zip(seen.posteriors, seen.priors, strict=True)
-    return torch.stack([prior.log_prob(posterior.mean).sum((0, 2)) for posterior, prior in levels])
+    parts = [prior.log_prob(posterior.mean).sum((0, 2)) for posterior, prior in levels]
+    return torch.stack([part * (number not in seen.off_levels) for number, part in enumerate(parts)])
 
 
 def log_evidence(seen: Inference, clips: Float[Tensor, "batch frames joints 3"]) -> Float[Tensor, "batch"]:
     """log p(x|z) + log p(z) - log q(z|x) at the draws [nats]: its mean over draws is at most the log-density of the
     clip, the logarithm of the mean of its exponential comes closer (importance weights)."""
-    levels: Sequence = list(zip(seen.latents, seen.priors, seen.posteriors, strict=True))
-    return seen.output.log_prob(clips) + sum((p.log_prob(z) - q.log_prob(z)).sum((0, 2)) for z, p, q in levels)
+    levels = enumerate(zip(seen.latents, seen.priors, seen.posteriors, strict=True))
+    costs = [(p.log_prob(z) - q.log_prob(z)).sum((0, 2)) for level, (z, p, q) in levels if level not in seen.off_levels]
+    return seen.output.log_prob(clips) + sum(costs)

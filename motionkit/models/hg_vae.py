@@ -39,7 +39,10 @@ class HGVAEConfig:
     levels: (nodes, features) of the encoder's activations from the clip up, and so of the latents from the last to z0.
     trunk_features: of the decoder's trunk, which has a node for each coordinate.
     num_classes: with more than 0, a clip's class is appended to z0 as a one-hot vector.
-    off_levels: levels, counted from z0, whose latent is its mean and adds nothing to the loss (Table 1).
+    off_levels: levels, counted from z0, whose latent is a mean and adds nothing to the loss (Table 1).
+    off_latent: which mean. With the prior's, a level that is off knows nothing of the clip: with one level left this is
+        the classical VAE that the paper speaks of. With the posterior's, it tells of the clip for nothing, and what is
+        trained is no bound any more.
     kl_start, kl_steps: weight of the divergence at first, and the step from which it is 1; linear in between.
     likelihood: what the variances of the output are of (``ClipGaussian``): of frames as published, or of frequencies.
     layout: see above.
@@ -53,6 +56,7 @@ class HGVAEConfig:
     trunk_features: int = 256
     num_classes: int = 0
     off_levels: tuple[int, ...] = ()
+    off_latent: Literal["prior", "posterior"] = "prior"
     kl_start: float = 0.001
     kl_steps: int = 1
     likelihood: Literal["frames", "frequencies"] = "frames"
@@ -69,6 +73,8 @@ class HGVAEConfig:
             raise ValueError(f"num_classes must be 0 or more, got {self.num_classes}")
         if unknown := [level for level in self.off_levels if not 0 <= level < len(self.levels)]:
             raise ValueError(f"off_levels must be 0 to {len(self.levels) - 1}, got {unknown[0]}")
+        if self.off_latent not in ("prior", "posterior"):
+            raise ValueError(f"off_latent must be 'prior' or 'posterior', got {self.off_latent!r}")
         if not 0 <= self.kl_start <= 1:
             raise ValueError(f"kl_start must be 0 to 1, got {self.kl_start}")
         if self.likelihood not in ("frames", "frequencies"):
@@ -155,30 +161,36 @@ class HGVAE(nn.Module):
         *activations, top = self._activations(clips)
         has_variance = is_drawn or has_output
         posterior = self.top(top, has_variance)
-        posteriors, priors = [posterior], [standard(posterior.mean)]
-        latents = [self._drawn(0, posterior, is_drawn)]
+        priors = [standard(posterior.mean)]
+        posteriors = [priors[0] if self._is_blind(0) else posterior]
+        latents = [self._drawn(0, posteriors[0], is_drawn)]
         trunk = self._begun(latents[0], classes)
         for number, down in enumerate(self.down, start=1):
             trunk, above = down.passed(trunk)
-            posterior = down.posterior(down.combined(trunk, activations.pop()), has_variance)
+            prior, activation = down.prior(above), activations.pop()
+            is_blind = self._is_blind(number)
+            posterior = prior if is_blind else down.posterior(down.combined(trunk, activation), has_variance)
             trunk = down.left(trunk, above)
             posteriors.append(posterior)
-            priors.append(down.prior(above))
+            priors.append(prior)
             latents.append(self._drawn(number, posterior, is_drawn))
             if activations or has_output:
                 trunk = down.joined(trunk, latents[-1])
         output = self.nodes.clips(self.out(self.last(trunk))) if has_output else None
-        return Inference(posteriors, priors, latents, output)
+        return Inference(posteriors, priors, latents, output, self.config.off_levels)
 
     def reconstruct(
         self, clips: Float[Tensor, "batch frames joints 3"], classes: Int[Tensor, "batch"] | None = None
     ) -> Float[Tensor, "batch frames joints 3"]:
         """The mean of the output at the posteriors' means, in metres: of ``infer`` what a reconstruction needs."""
         *activations, top = self._activations(clips)
-        trunk = self._begun(self.top.mean(top), classes)
-        for down in self.down:
+        z0 = self.top.mean(top)
+        trunk = self._begun(torch.zeros_like(z0) if self._is_blind(0) else z0, classes)
+        for number, down in enumerate(self.down, start=1):
             trunk, above = down.passed(trunk)
-            latent = down.posterior.mean(down.combined(trunk, activations.pop()))
+            activation = activations.pop()
+            is_blind = self._is_blind(number)
+            latent = down.prior.mean(above) if is_blind else down.posterior.mean(down.combined(trunk, activation))
             trunk = down.joined(down.left(trunk, above), latent)
         return self.nodes.mean_clips(self.out.mean(self.last(trunk)))
 
@@ -221,7 +233,7 @@ class HGVAE(nn.Module):
     def loss(self, batch: Tensor | Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
         """See ``elbo_loss``. batch: see ``parts_of``."""
         clips, shown, classes = parts_of(batch)
-        return elbo_loss(self.infer(shown, classes), clips, self.kl_weight(step), self.config.off_levels)
+        return elbo_loss(self.infer(shown, classes), clips, self.kl_weight(step))
 
     def kl_weight(self, step: int) -> float:
         """Weight of the divergence at this step."""
@@ -243,6 +255,10 @@ class HGVAE(nn.Module):
 
     def _drawn(self, level: int, distribution: Gaussian, is_drawn: bool = True) -> Tensor:
         return distribution.sample() if is_drawn and level not in self.config.off_levels else distribution.mean
+
+    def _is_blind(self, level: int) -> bool:
+        """Whether the latent of this level knows nothing of the clip."""
+        return level in self.config.off_levels and self.config.off_latent == "prior"
 
     def _begun(self, z0: Tensor, classes: Tensor | None) -> Tensor:
         c = self.config

@@ -75,6 +75,10 @@ class LinearPrior:
         loadings = (axes[:, -num_components:] * stretch).flip(1)
         return cls(mean.view(clips.shape[1:]).to(clips), loadings.to(clips), noise.to(clips))
 
+    def to(self, device: str | torch.device) -> LinearPrior:
+        """The same distribution on another device."""
+        return LinearPrior(self.mean.to(device), self.loadings.to(device), self.noise_variance.to(device))
+
     def log_prob(self, clips: Float[Tensor, "batch frames joints 3"]) -> Float[Tensor, "batch"]:
         """Log-density of each clip [nats; lengths in metres]."""
         self._check(clips)
@@ -105,21 +109,33 @@ class LinearPrior:
 
         Values of ``clips`` that are not seen have no influence; they may be NaN.
         """
+        mean, variance = self._given(clips, is_seen, has_variance=True)
+        return torch.where(is_seen, clips, mean), torch.where(is_seen, 0.0, variance)
+
+    def mean_given(
+        self, clips: Float[Tensor, "batch frames joints 3"], is_seen: Bool[Tensor, "batch frames joints 3"]
+    ) -> Float[Tensor, "batch frames joints 3"]:
+        """The mean of ``given`` alone, in half the time."""
+        return torch.where(is_seen, clips, self._given(clips, is_seen, has_variance=False)[0])
+
+    def _given(self, clips: Tensor, is_seen: Tensor, has_variance: bool) -> tuple[Tensor, Tensor]:
+        """Mean and variance everywhere; without ``has_variance`` the latter is not computed, and empty."""
         self._check(clips)
         loadings, noise = self.loadings.double(), self.noise_variance.double()
         size, num_components = loadings.shape
         away = torch.where(is_seen, clips.double() - self.mean.double(), 0.0).flatten(1)
-        mean, variance = torch.empty_like(away), torch.empty_like(away)
+        mean, variance = torch.empty_like(away), torch.empty_like(away) if has_variance else away.new_empty(0)
         step = max(1, CHUNK // (size * num_components))
         for at in (slice(start, start + step) for start in range(0, len(clips), step)):
             seen = loadings * is_seen[at].flatten(1)[:, :, None]
             root = torch.linalg.cholesky(_precision(seen, noise))
             latent = torch.cholesky_solve(loadings.t() @ away[at, :, None], root)
             mean[at] = (loadings @ latent)[:, :, 0]
-            spread = torch.linalg.solve_triangular(root, loadings.t().expand(len(seen), -1, -1), upper=False)
-            variance[at] = noise * (1 + torch.linalg.vector_norm(spread, dim=1).square())
-        mean, variance = (x.view(clips.shape).to(clips.dtype) for x in (self.mean.double().flatten() + mean, variance))
-        return torch.where(is_seen, clips, mean), torch.where(is_seen, 0.0, variance)
+            if has_variance:
+                spread = torch.linalg.solve_triangular(root, loadings.t().expand(len(seen), -1, -1), upper=False)
+                variance[at] = noise * (1 + torch.linalg.vector_norm(spread, dim=1).square())
+        mean = self.mean.double().flatten() + mean
+        return tuple(x.view(clips.shape).to(clips.dtype) if x.numel() else x for x in (mean, variance))
 
     def _check(self, clips: Tensor) -> None:
         frames, joints, _ = self.mean.shape

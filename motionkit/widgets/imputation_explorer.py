@@ -99,7 +99,9 @@ class ImputationExplorer(widgets.VBox):
         self.window.layout.display = None if len(windows) > 1 else "none"
         self.frame = control(widgets.IntSlider, "frame", "which frame of the window", value=middle, max=last)
         self.play = widgets.Play(value=middle, max=last, interval=100)
-        self.start = control(widgets.Dropdown, "start", "the first guess", options=self._study.starts)
+        self.start = control(
+            widgets.Dropdown, "start", "the first guess", options=self._study.starts, value=self._study.starts[-1]
+        )
         self.start.value = "interpolation"
         self.method = control(widgets.Dropdown, "method", "fill by what the model makes of a clip, or by ascent of "
                               "log p(z|x)", options=METHODS)  # fmt: skip

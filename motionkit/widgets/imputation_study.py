@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -12,17 +11,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from motionkit.data.clip import MotionClip
-from motionkit.data.gaps import interpolate_gaps
 from motionkit.data.masks import PATTERNS
 from motionkit.data.windows import Windows
-from motionkit.fitting.surroundings import seed_generators
+from motionkit.fitting.surroundings import seeded
 from motionkit.metrics.position import MM_PER_M
 from motionkit.models.elbo import log_posterior
+from motionkit.models.fillers import plain_fillers
 from motionkit.models.imputation import MotionPrior, draw_imputations, impute, impute_map
 from motionkit.models.linear_prior import LinearPrior
 
 METHODS = ("fill", "ascent")
-STARTS = ("mean", "interpolation", "linear")
 NUM_DRAWS = 16  # of which the spread is taken: it is then off by a fifth
 
 Cell = tuple[int, int]  # joint, frame
@@ -75,7 +73,10 @@ class Occlusion:
 
 @dataclass(frozen=True)
 class Setting:
-    """What is filled, and how. start: one of ``STARTS``. method: one of ``METHODS``; with 0 steps the start stays."""
+    """What is filled, and how.
+
+    start: one of the study's ``starts``. method: one of ``METHODS``; with 0 steps the start stays.
+    """
 
     window: int
     start: str
@@ -130,11 +131,17 @@ class ImputationStudy:
                 raise ValueError(f"{name} has shape {tuple(values.shape)}, windows {tuple(shape)}: make them equal")
         if classes is not None and classes.shape != (len(windows),):
             raise ValueError(f"classes have shape {tuple(classes.shape)}, and there are {len(windows)} windows")
-        self.windows, self.model, self.linear, self.seed = windows, model, linear, seed
-        self.starts = STARTS if linear is not None else STARTS[:-1]
+        self.windows, self.model, self.seed = windows, model, seed
+        self.linear = None if linear is None else linear.to("cpu")
+        self._fillers = plain_fillers(mean.cpu(), self.linear)
         self._device = next(iter(model.parameters())).device
-        self._leftovers, self._mean = leftovers.to(self._device), mean.cpu()
+        self._leftovers = leftovers.to(self._device)
         self._classes = None if classes is None else classes.to(self._device)
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """Names of the first guesses: the ``plain_fillers``."""
+        return tuple(self._fillers)
 
     def truth(self, window: int) -> Float[Tensor, "1 frames joints 3"]:
         return self.windows.positions[window : window + 1]
@@ -149,13 +156,7 @@ class ImputationStudy:
         self, window: int, start: str, is_seen: Bool[Tensor, "frames joints 3"]
     ) -> Float[Tensor, "1 frames joints 3"]:
         """The first guess."""
-        truth = self.truth(window)
-        if start == "linear":
-            device = self.linear.mean.device
-            return self.linear.given(truth.to(device), is_seen[None].to(device))[0].cpu()
-        if start == "interpolation":
-            return interpolate_gaps(truth, is_seen[None], self._mean)
-        return torch.where(is_seen, truth, self._mean)
+        return self._fillers[start](self.truth(window), is_seen[None])
 
     def fill(self, setting: Setting, is_seen: Bool[Tensor, "frames joints 3"]) -> Filling:
         """The clip with what the method puts where it is not seen."""
@@ -174,15 +175,13 @@ class ImputationStudy:
         """Standard deviation in metres of what could as well be there, 0 where seen: of draws, or of the linear prior
         where that is all there is. ``None`` for other starts, and for the ascent, which finds one clip alone."""
         if setting.num_steps == 0 and setting.start == "linear":
-            device = self.linear.mean.device
-            mask = is_seen[None].to(device)
-            return self.linear.given(self.truth(setting.window).to(device), mask)[1][0].sqrt().cpu()
+            return self.linear.given(self.truth(setting.window), is_seen[None])[1][0].sqrt()
         if setting.num_steps == 0 or setting.method == "ascent":
             return None
         asked = self._asked(setting, is_seen)
         # so many clips at once, each drawn once: a fifth of the time of so many draws of one
         clips, mask, start, classes = (None if x is None else x.expand(NUM_DRAWS, *x.shape[1:]) for x in asked)
-        with self._seeded(self.seed):
+        with seeded(self._device, self.seed):
             drawn = draw_imputations(self.model, clips, mask, start, self._leftovers, num_draws=1,
                                      num_steps=setting.num_steps, classes=classes)  # fmt: skip
         return drawn[0].std(0).cpu()
@@ -197,7 +196,7 @@ class ImputationStudy:
 
     def generate(self, temperatures: Sequence[float], seed: int, label: int | None = None) -> MotionClip:
         """A new clip, of a model that has a prior to draw from; see ``HGVAE.generate``."""
-        with self._seeded(seed):
+        with seeded(self._device, seed):
             z0 = self.model.sample_top(1)
             classes = None if label is None else torch.tensor([label], device=z0.device)
             clips = self.model.generate(z0, classes, temperatures=temperatures).mean
@@ -213,10 +212,3 @@ class ImputationStudy:
         classes = None if self._classes is None else self._classes[setting.window : setting.window + 1]
         clips = self.truth(setting.window).to(self._device)
         return clips, is_seen[None].to(self._device), start.to(self._device), classes
-
-    @contextmanager
-    def _seeded(self, seed: int):
-        """Random numbers of this seed, and afterwards the caller's as they were."""
-        with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
-            seed_generators(self._device, seed, 0)
-            yield
