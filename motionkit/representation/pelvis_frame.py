@@ -6,13 +6,18 @@ by what the positions show, so that recordings without rotations can be used too
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
-from motionkit.data.clip import MotionClip
-from motionkit.data.skeleton import Skeleton, convert_joints
+from motionkit.data.catalogue import load_dataset
+from motionkit.data.clip import MotionClip, convert_clip
+from motionkit.data.labels import split_parts
+from motionkit.data.skeleton import AMASS_18, Skeleton, convert_joints
+from motionkit.data.windows import Windows, cut_windows, thin
 
 _NEEDED = ("pelvis", "left_hip", "right_hip")
 _SPINE = ("spine_low", "spine_mid", "spine_high", "thorax")  # lowest first: the nearest to being one with the pelvis
@@ -62,6 +67,32 @@ def clip_to_pelvis_frame(clip: MotionClip) -> MotionClip:
         return replace(clip, positions=to_pelvis_frame(clip.positions, clip.skeleton))
     except ValueError as error:
         raise ValueError(f"clip {clip.name!r}: {error}") from None
+
+
+def pelvis_windows(
+    dataset: str | Path,
+    *,
+    length: int,
+    stride: int,
+    fps: float,
+    unseen: Collection[str] = (),
+    held_out: Collection[str] = (),
+    most: int | None = None,
+) -> dict[str, Windows]:
+    """What paper 4 learns from: windows in the pelvis' frame of the 18 joints it uses (``AMASS_18``), by part:
+    ``"train"``, ``"calibration"``, ``"test"`` and ``"unseen"`` as of ``split_parts``.
+
+    dataset, unseen, held_out: see ``load_dataset`` and ``split_parts``. length, stride, fps: see ``cut_windows``.
+    most: of all parts but the first at most so many windows, evenly spread. A part without clips is left out.
+    """
+    clips = [convert_clip(clip_to_pelvis_frame(clip), AMASS_18) for clip in load_dataset(dataset)]
+    parts = split_parts(dataset, clips, unseen=unseen, held_out=held_out)
+    windows = {
+        field.name: cut_windows(part, length=length, stride=stride, fps=fps)
+        for field in fields(parts)
+        if (part := getattr(parts, field.name))
+    }
+    return {name: part if most is None or name == "train" else thin(part, most) for name, part in windows.items()}
 
 
 def _directions(vectors: Float[np.ndarray, "*batch 3"], problem: str) -> Float[np.ndarray, "*batch 3"]:

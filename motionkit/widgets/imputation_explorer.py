@@ -102,7 +102,6 @@ class ImputationExplorer(widgets.VBox):
         self.start = control(
             widgets.Dropdown, "start", "the first guess", options=self._study.starts, value=self._study.starts[-1]
         )
-        self.start.value = "interpolation"
         self.method = control(widgets.Dropdown, "method", "fill by what the model makes of a clip, or by ascent of "
                               "log p(z|x)", options=METHODS)  # fmt: skip
         self.steps = control(widgets.IntSlider, "steps", "passes through the model; 0 is the start", value=10,
