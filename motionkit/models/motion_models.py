@@ -9,21 +9,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from motionkit.models.hg_vae import HGVAE, HGVAEConfig, Layout, Shape, off_levels
+from motionkit.fitting.surroundings import seeded
+from motionkit.models.hg_vae import HGVAE, HGVAEConfig, Layout, off_levels
 from motionkit.models.hm_vae import HMVAE, HMVAEConfig
 from motionkit.models.motion_vae import MotionVAE, MotionVAEConfig
 
 MotionModel = HGVAE | HMVAE | MotionVAE
+MotionModelConfig = HGVAEConfig | HMVAEConfig | MotionVAEConfig
 MODELS = ("HG-VAE", "HM-VAE", "VAE")
 DEPTHS = 16  # levels of the models of Table 1
 
 
-def build_motion_model(
+def motion_model_config(
     name: str,
-    clips: Float[Tensor, "count frames joints 3"],
     *,
-    seed: int,
-    levels: Sequence[Shape],
+    num_frames: int,
+    num_joints: int,
+    levels: Sequence[Sequence[int]],
     trunk_features: int,
     hidden: Sequence[int],
     kl_steps: int,
@@ -32,34 +34,40 @@ def build_motion_model(
     off_latent: Literal["prior", "posterior"] = "prior",
     layout: Layout = "paper",
     num_classes: int = 0,
-) -> MotionModel:
-    """A network that has learned nothing yet but the scale of the clips, which are those of training.
+) -> MotionModelConfig:
+    """The config of one of ``MODELS``.
 
-    name: one of ``MODELS``. seed: of the initial weights; torch's global generators are left as they were.
     levels, trunk_features: of ``HGVAEConfig``; HM-VAE takes the lowest level's features for its own.
     hidden: of ``MotionVAEConfig``, whose latent has as many numbers as the last layer.
     kl_steps: the step from which the divergence weighs 1.
-    depth, keep, off_latent: so many levels of HG-VAE are drawn (all), see ``off_levels`` and ``HGVAEConfig``.
-    layout, num_classes: of ``HGVAEConfig``.
+    depth, keep: so many levels of HG-VAE are drawn (all), see ``off_levels``.
+    off_latent, layout, num_classes: of ``HGVAEConfig``.
 
     Raises ``ValueError`` for an unknown name, and as the configs.
     """
-    frames, joints = clips.shape[1:3]
-    common = {"num_frames": frames, "num_joints": joints, "kl_steps": kl_steps}
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        if name == "HG-VAE":
-            off = () if depth is None else off_levels(len(levels), depth, keep)
-            config = HGVAEConfig(**common, levels=tuple(levels), trunk_features=trunk_features, off_levels=off,
-                                 off_latent=off_latent, layout=layout, num_classes=num_classes)  # fmt: skip
-            model = HGVAE(config)
-        elif name == "HM-VAE":
-            model = HMVAE(HMVAEConfig(**common, level_features=levels[0][1], trunk_features=trunk_features))
-        elif name == "VAE":
-            model = MotionVAE(MotionVAEConfig(**common, hidden=tuple(hidden), latent_dim=hidden[-1]))
-        else:
-            raise ValueError(f"no model is called {name!r}; there are {', '.join(MODELS)}")
-    model.nodes.standardize(clips)
+    common = {"num_frames": num_frames, "num_joints": num_joints, "kl_steps": kl_steps}
+    if name == "HG-VAE":
+        off = () if depth is None else off_levels(len(levels), depth, keep)
+        return HGVAEConfig(**common, levels=tuple(map(tuple, levels)), trunk_features=trunk_features, off_levels=off,
+                           off_latent=off_latent, layout=layout, num_classes=num_classes)  # fmt: skip
+    if name == "HM-VAE":
+        return HMVAEConfig(**common, level_features=levels[0][1], trunk_features=trunk_features)
+    if name == "VAE":
+        return MotionVAEConfig(**common, hidden=tuple(hidden), latent_dim=hidden[-1])
+    raise ValueError(f"no model is called {name!r}; there are {', '.join(MODELS)}")
+
+
+def build_motion_model(
+    config: MotionModelConfig, clips: Float[Tensor, "count frames joints 3"], *, seed: int
+) -> MotionModel:
+    """A network that has learned nothing yet but the scale of the clips, which are those of training.
+
+    seed: of the initial weights; torch's global generators are left as they were.
+    """
+    kind = {HGVAEConfig: HGVAE, HMVAEConfig: HMVAE, MotionVAEConfig: MotionVAE}[type(config)]
+    with seeded(torch.device("cpu"), seed):
+        model = kind(config)
+    model.nodes.standardize(clips.cpu())
     return model
 
 
