@@ -116,6 +116,7 @@ def main() -> None:
         "ours, ascent": lambda: impute_map(ours, clips, is_seen, start, num_steps=STEPS),
         "ours, filling": lambda: impute(ours, clips, is_seen, start, leftovers, num_steps=STEPS),
         "ours, filling, 3 steps": lambda: impute(ours, clips, is_seen, start, leftovers, num_steps=3),
+        "ours, filling, 1 step": lambda: impute(ours, clips, is_seen, start, leftovers, num_steps=1),
     }
     report(f"imputation, {STEPS} steps", tasks, count)
 
