@@ -1,7 +1,7 @@
 # Two commands for everyone: `make report` and `make test`. Both install what they need into .venv first.
 PYTHON      ?= python3
 CONSTRAINTS ?= -c .ci/constraints.txt# empty on a GPU machine: make report CONSTRAINTS=
-NOTEBOOKS   ?= 00 01 01c
+NOTEBOOKS   ?= 00 01 01b 01c 04 04b 04c
 PROFILE     ?= laptop
 BIN         := .venv/bin
 
@@ -16,7 +16,7 @@ help:
 	@echo "make test     lint, unit tests, doctests, notebooks; where Chromium is installed, the notebooks live as well"
 	@echo "make test-browser  the tests in a real browser alone; without one they fail"
 	@echo "make figures  keep the pictures, tables and records of the last report in figures/, its times in the README"
-	@echo "make study SWEEP=runs/sweeps/NAME  keep what a sweep found in figures/sweeps/, where notebook 01c reads it"
+	@echo "make study SWEEP=runs/sweeps/NAME  keep what a sweep found in figures/sweeps/, where notebooks 01c and 04c read it"
 	@echo "make pretrained SWEEP=runs/sweeps/NAME  make a sweep's models the trained tokenizers inside the kit"
 	@echo "make bench    speed side by side with the peers"
 	@echo "make lab      JupyterLab at notebooks/00_start_here.ipynb"
@@ -50,7 +50,7 @@ figures:
 	done
 	$(BIN)/python .ci/times.py
 
-# keep what a sweep found, without its models: make study SWEEP=runs/sweeps/NAME; notebook 01c reads it
+# keep what a sweep found, without its models: make study SWEEP=runs/sweeps/NAME; notebooks 01c and 04c read it
 study:
 	$(BIN)/python .ci/keep_sweep.py $(SWEEP)
 

@@ -51,3 +51,19 @@ def test_a_models_fillers_start_from_anothers(clips, is_seen):
     assert torch.equal(filler_of(model, start, leftovers, 2)(clips, is_seen), expected)
     expected = impute_map(model, clips, is_seen, begun, num_steps=3).clips
     assert torch.equal(ascent_of(model, start, 3)(clips, is_seen), expected)
+
+
+def test_the_linear_model_is_asked_once_for_all_who_start_from_it(clips, is_seen, monkeypatch):
+    asked, exact = [], LinearPrior.mean_given
+    monkeypatch.setattr(LinearPrior, "mean_given", lambda self, *given: asked.append(1) or exact(self, *given))
+    linear = LinearPrior.fit(clips, 3)
+    found = plain_fillers(clips.mean(0), linear)
+    first = found["linear"](clips, is_seen)
+    expected = first.clone()
+    first.zero_()  # the answer is the caller's
+    found["halfway"](torch.where(is_seen, clips, math.nan), is_seen)
+    assert torch.equal(found["linear"](clips, is_seen), expected)
+    assert len(asked) == 1
+    for other in ((clips + 1, is_seen), (clips, ~is_seen)):
+        assert torch.equal(found["linear"](*other), exact(linear, *other))
+    assert len(asked) == 3
