@@ -7,9 +7,9 @@ import torch
 
 from motionkit.data.gaps import interpolate_gaps
 from motionkit.data.masks import lose_numbers
-from motionkit.models.fillers import ascent_of, filler_of, plain_fillers
+from motionkit.models.fillers import MeanMotion, ascent_of, filler_of, plain_fillers, remembered
 from motionkit.models.hg_vae import HGVAE, HGVAEConfig
-from motionkit.models.imputation import impute, impute_map
+from motionkit.models.imputation import impute, impute_map, leftovers_of
 from motionkit.models.linear_prior import LinearPrior
 
 SHAPE = (8, 6, 2, 3)
@@ -32,8 +32,7 @@ def test_plain_fillers_are_the_librarys_and_keep_what_was_seen(clips, is_seen):
         "interpolation": interpolate_gaps(clips, is_seen, mean),
         "linear": linear.given(clips, is_seen)[0],
     }
-    expected["halfway"] = (expected["interpolation"] + expected["linear"]) / 2
-    found = plain_fillers(mean, linear)
+    found = plain_fillers(mean, linear.given)
     assert list(found) == list(expected)
     for name, fill in found.items():
         filled = fill(torch.where(is_seen, clips, math.nan), is_seen)
@@ -45,25 +44,38 @@ def test_plain_fillers_are_the_librarys_and_keep_what_was_seen(clips, is_seen):
 def test_a_models_fillers_start_from_anothers(clips, is_seen):
     torch.manual_seed(0)
     model = HGVAE(HGVAEConfig(2, 6, levels=((6, 4), (1, 5)), trunk_features=8)).eval()
-    start, leftovers = plain_fillers(clips.mean(0))["interpolation"], torch.zeros(SHAPE[1:])
-    begun = start(clips, is_seen)
-    expected = impute(model, clips, is_seen, begun, leftovers, num_steps=2)
-    assert torch.equal(filler_of(model, start, leftovers, 2)(clips, is_seen), expected)
-    expected = impute_map(model, clips, is_seen, begun, num_steps=3).clips
-    assert torch.equal(ascent_of(model, start, 3)(clips, is_seen), expected)
+    linear, leftovers = LinearPrior.fit(clips, 3), torch.zeros(SHAPE[1:])
+    start, variance = linear.given(clips, is_seen)
+    expected = impute(model, clips, is_seen, start, leftovers, start_variance=variance, num_steps=2)
+    assert torch.equal(filler_of(model, linear.given, leftovers, 2)(clips, is_seen), expected)
+    fill = plain_fillers(clips.mean(0))["interpolation"]
+    expected = impute_map(model, clips, is_seen, fill(clips, is_seen), num_steps=3).clips
+    assert torch.equal(ascent_of(model, fill, 3)(clips, is_seen), expected)
 
 
-def test_the_linear_model_is_asked_once_for_all_who_start_from_it(clips, is_seen, monkeypatch):
-    asked, exact = [], LinearPrior.mean_given
-    monkeypatch.setattr(LinearPrior, "mean_given", lambda self, *given: asked.append(1) or exact(self, *given))
-    linear = LinearPrior.fit(clips, 3)
-    found = plain_fillers(clips.mean(0), linear)
-    first = found["linear"](clips, is_seen)
-    expected = first.clone()
-    first.zero_()  # the answer is the caller's
-    found["halfway"](torch.where(is_seen, clips, math.nan), is_seen)
-    assert torch.equal(found["linear"](clips, is_seen), expected)
+def test_what_is_remembered_is_asked_once_a_mask(clips, is_seen):
+    linear, asked = LinearPrior.fit(clips, 3), []
+    given = remembered(lambda *case: asked.append(1) or linear.given(*case))
+    first = given(clips, is_seen)
+    expected = [part.clone() for part in first]
+    for part in first:
+        part.zero_()  # the answer is the caller's
+    for shown in (clips, torch.where(is_seen, clips, math.nan)):
+        assert all(map(torch.equal, given(shown, is_seen), expected))
     assert len(asked) == 1
-    for other in ((clips + 1, is_seen), (clips, ~is_seen)):
-        assert torch.equal(found["linear"](*other), exact(linear, *other))
+    for case in ((clips + 1, is_seen), (clips, ~is_seen)):
+        assert all(map(torch.equal, given(*case), linear.given(*case)))
     assert len(asked) == 3
+
+
+def test_without_a_network_gaps_are_bridged_and_the_linear_model_is_heard(clips, is_seen):
+    linear, still = LinearPrior.fit(clips, 3).calibrated(clips), MeanMotion(clips.mean(0))
+    fill = filler_of(still, linear.given, leftovers_of(still, clips), 2)
+    errors = {
+        name: (filler(clips, is_seen) - clips)[~is_seen].square().mean()
+        for name, filler in (plain_fillers(clips.mean(0), linear.given) | {"no network": fill}).items()
+    }
+    assert errors["no network"] < min(errors[name] for name in ("mean", "linear"))
+    assert torch.equal(
+        fill(clips, is_seen), filler_of(still, linear.given, leftovers_of(still, clips), 1)(clips, is_seen)
+    )

@@ -174,3 +174,29 @@ def test_impossible_requests_are_refused(unchecked):
             fill(torch.where(torch.arange(clips.numel()).view(SHAPE) == 3, NAN, clips), is_seen, start)
         with pytest.raises(ValueError, match="numbers of the start that are not seen are not finite"):
             fill(clips, is_seen, start * NAN)
+
+
+def test_a_start_with_a_variance_is_a_second_opinion():
+    prior, (clips, is_seen, start) = model(), case()
+    unsure, sure = torch.full(SHAPE, 1e9), torch.full(SHAPE, 1e-12)
+    alone = impute(prior, clips, is_seen, start, FLAT, num_steps=3)
+    torch.testing.assert_close(impute(prior, clips, is_seen, start, FLAT, start_variance=unsure, num_steps=3), alone)
+    kept = impute(prior, clips, is_seen, start, FLAT, start_variance=sure, num_steps=3)
+    torch.testing.assert_close(kept, torch.where(is_seen, clips, start))
+    # nothing seen and leftovers of variance 1: with a start of variance 1 the mean of both
+    unseen = torch.zeros(SHAPE, dtype=torch.bool)
+    both = impute(OneNumber(), clips, unseen, start, FLAT, start_variance=torch.ones(SHAPE), num_steps=1)
+    torch.testing.assert_close(both, (start + OneNumber().reconstruct(start)) / 2)
+
+
+def test_draws_of_two_opinions_are_as_unsure_as_both_together():
+    torch.manual_seed(0)
+    clips, start = torch.zeros(4000, *SHAPE[1:]), torch.zeros(4000, *SHAPE[1:])
+    unseen, variance = torch.zeros(clips.shape, dtype=torch.bool), torch.full(clips.shape, 0.5)
+    drawn = draw_imputations(
+        OneNumber(), clips, unseen, start, FLAT, start_variance=variance, num_draws=1, num_steps=1
+    )[0]
+    # variances of 1 and 0.5 make one of 1/3, and the latent, the mean of a start of deviates for 9 coordinates, adds
+    # (1/3)^2 of its own, which hangs together with the start: 2 (1/3) (2/3) of their covariance, both 0.5 / 9
+    expected = 1 / 3 + (1 / 9 + 4 / 9) * 0.5 / 9
+    assert drawn.var().item() == pytest.approx(expected, rel=0.03)

@@ -41,7 +41,6 @@ def test_what_is_not_seen_follows_from_what_is(tolerance, monkeypatch):
     x, is_seen = p.sample(5), torch.rand(5, *SHAPE) < 0.5
     found, variance = p.given(torch.where(is_seen, x, math.nan), is_seen)
     assert torch.equal(found[is_seen], x[is_seen])
-    assert torch.equal(p.mean_given(torch.where(is_seen, x, math.nan), is_seen), found)
     assert not variance[is_seen].any()
     cov = covariance(p)
     for clip in range(5):
@@ -95,6 +94,25 @@ def test_draws_have_the_mean_and_the_covariance():
     assert ((away.t().cov() - cov).abs() < 5 * math.sqrt(2 / many) * torch.outer(spread, spread)).all()
 
 
+def test_latents_are_the_mean_of_what_they_may_be_given_a_clip(tolerance):
+    """Of z and the clip together, a dense normal distribution: E z = W^T C^-1 (x - mean)."""
+    p = prior()
+    x = p.sample(6)
+    expected = (x - p.mean).flatten(1) @ torch.linalg.solve(covariance(p), p.loadings)
+    torch.testing.assert_close(p.latents(x), expected, **tolerance(FLOAT64))
+    assert not p.latents(p.mean[None]).any()
+    assert p.latents(x[:0].float()).shape == (0, 3)
+
+
+def test_draws_without_noise_lie_where_the_components_reach(tolerance):
+    p = prior()
+    draws = p.sample(9, torch.Generator().manual_seed(3), has_noise=False)
+    away = (draws - p.mean).flatten(1).t()
+    torch.testing.assert_close(p.loadings @ torch.linalg.lstsq(p.loadings, away).solution, away, **tolerance(FLOAT64))
+    noisy = p.sample(9, torch.Generator().manual_seed(3))
+    assert (noisy - draws).std().item() == pytest.approx(0.05**0.5, rel=0.15)
+
+
 def test_fitting_finds_the_space_that_clips_came_from():
     p = prior(noise=1e-4)
     found = LinearPrior.fit(p.sample(4000), 3)
@@ -104,6 +122,17 @@ def test_fitting_finds_the_space_that_clips_came_from():
     cov = covariance(p)
     assert (covariance(found) - cov).abs().max() < 5 * math.sqrt(2 / 4000) * cov.diagonal().max()
     assert (found.loadings.norm(dim=0).diff() < 0).all()  # the largest first
+
+
+@pytest.mark.parametrize("count", [12, SIZE - 1, SIZE, 300])
+def test_it_is_the_same_by_the_covariance_and_by_products_of_clips(count):
+    x = prior(5).sample(count)
+    found, away = LinearPrior.fit(x, 3), (x - x.mean(0)).flatten(1)
+    variances, axes = torch.linalg.eigh(away.t() @ away / count)
+    noise = variances[:-3].mean()
+    top = axes[:, -3:] * (variances[-3:] - noise).sqrt()
+    torch.testing.assert_close(found.noise_variance, noise)
+    torch.testing.assert_close(found.loadings @ found.loadings.t(), top @ top.t())
 
 
 @pytest.mark.parametrize("count", [12, 300], ids=["fewer clips than numbers", "more"])
@@ -171,3 +200,17 @@ def test_parts_that_do_not_fit_are_refused(unchecked):
     for call in (lambda: p.log_prob(other), lambda: p.given(other, other > 0)):
         with pytest.raises(ValueError, match=r"clips have shape \(2, 5, 2, 3\); expected \(batch, 4, 2, 3\)"):
             call()
+
+
+def test_noise_is_calibrated_on_clips_that_vary_in_other_ways_too():
+    p = prior(noise=0.05)
+    torch.manual_seed(1)
+    others = p.sample(400) + 0.4 * torch.randn(400, *SHAPE, dtype=FLOAT64)  # noise of variance 0.05 + 0.16
+    found = p.calibrated(others)
+    assert found.noise_variance.item() == pytest.approx(0.21, rel=0.05)
+    assert torch.equal(found.loadings, p.loadings)
+    near = [replace(found, noise_variance=found.noise_variance * k).log_prob(others).mean() for k in (0.98, 1.02)]
+    assert found.log_prob(others).mean() > max(near)
+    assert p.calibrated(p.mean[None]).noise_variance.item() == pytest.approx(0.05, rel=0.01)  # never less than it had
+    with pytest.raises(ValueError, match="no clips"):
+        p.calibrated(others[:0])

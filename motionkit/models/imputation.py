@@ -27,8 +27,17 @@ SMALLEST_DEVIATION_M = 1e-4  # of a coefficient: leftovers below it are noise of
 
 
 @runtime_checkable
-class MotionPrior(Protocol):
-    """What these functions need of a model, such as ``HGVAE``."""
+class Reconstructing(Protocol):
+    """What ``impute`` needs of a model: the clips it makes of clips."""
+
+    def reconstruct(
+        self, clips: Float[Tensor, "batch frames joints 3"], classes: Int[Tensor, "batch"] | None = None
+    ) -> Float[Tensor, "batch frames joints 3"]: ...
+
+
+@runtime_checkable
+class MotionPrior(Reconstructing, Protocol):
+    """What draws and the ascent need of a model besides, such as ``HGVAE``."""
 
     def infer(
         self,
@@ -38,10 +47,6 @@ class MotionPrior(Protocol):
         is_drawn: bool = True,
         has_output: bool = True,
     ) -> Inference: ...
-
-    def reconstruct(
-        self, clips: Float[Tensor, "batch frames joints 3"], classes: Int[Tensor, "batch"] | None = None
-    ) -> Float[Tensor, "batch frames joints 3"]: ...
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Imputation:
 
 @torch.no_grad()
 def leftovers_of(
-    model: MotionPrior, clips: Float[Tensor, "count frames joints 3"], classes: Int[Tensor, "count"] | None = None
+    model: Reconstructing, clips: Float[Tensor, "count frames joints 3"], classes: Int[Tensor, "count"] | None = None
 ) -> Float[Tensor, "frames joints 3"]:
     """Log-variance of the cosine coefficients of what reconstructions leave over [log m^2], for each coordinate.
 
@@ -72,12 +77,13 @@ def leftovers_of(
 
 @torch.no_grad()
 def impute(
-    model: MotionPrior,
+    model: Reconstructing,
     clips: Float[Tensor, "batch frames joints 3"],
     is_seen: Bool[Tensor, "batch frames joints 3"],
     start: Float[Tensor, "batch frames joints 3"],
     leftovers: Float[Tensor, "frames joints 3"],
     *,
+    start_variance: Float[Tensor, "batch frames joints 3"] | None = None,
     num_steps: int = 10,
     classes: Int[Tensor, "batch"] | None = None,
 ) -> Float[Tensor, "batch frames joints 3"]:
@@ -86,15 +92,18 @@ def impute(
     start: the first guess there, e.g. by ``interpolate_gaps`` or a ``LinearPrior``; values that are not seen of
         ``clips`` have no influence and may be NaN.
     leftovers: of ``leftovers_of``. num_steps: passes through the model; with 0 the start comes back.
-    Raises: ``ValueError`` for a start or a mask of another shape, and where a seen number is not finite.
+    start_variance: how far off the start may be [m^2], e.g. of ``LinearPrior.given``: with it the start is a second
+        opinion, and each pass ends at the mean of both, weighed by their variances; without, it is where they begin.
+    Raises: ``ValueError`` for a start, its variance or a mask of another shape, and where a seen number is not finite.
     """
-    _check(clips, is_seen, start)
+    _check(clips, is_seen, start, start_variance)
     filled = []
-    for part, seen, guess, labels in _chunks(clips, is_seen, start, classes):
+    for part, seen, begun, variance, labels in _chunks(clips, is_seen, start, start_variance, classes):
         bridge = Bridge.over(seen, leftovers[None].to(part))
-        guess = torch.where(seen, part, guess)
+        share = _share(variance, bridge)
+        guess = torch.where(seen, part, begun)
         for _ in range(num_steps):
-            guess = bridge(part, model.reconstruct(guess, labels))
+            guess = _agreed(seen, begun, bridge(part, model.reconstruct(guess, labels)), share)
         filled.append(guess)
     return torch.cat(filled)
 
@@ -108,26 +117,31 @@ def draw_imputations(
     leftovers: Float[Tensor, "frames joints 3"],
     *,
     num_draws: int,
+    start_variance: Float[Tensor, "batch frames joints 3"] | None = None,
     num_steps: int = 10,
     classes: Int[Tensor, "batch"] | None = None,
 ) -> Float[Tensor, "draws batch frames joints 3"]:
     """As ``impute``, with latents and leftovers drawn: each draw is the end of a chain of ``num_steps`` of its own.
 
-    The noise is of torch's global generator. The chains converge to draws of the model's distribution of clips given
-    the seen numbers as far as the encoder's posterior is the true one.
+    With the start's variance the start is drawn too, a deviate for each coordinate and none of its own for a frame, so
+    that draws are as smooth as starts are. The noise is of torch's global generator. The chains converge to draws of
+    the model's distribution of clips given the seen numbers as far as the encoder's posterior is the true one.
     """
-    _check(clips, is_seen, start)
+    _check(clips, is_seen, start, start_variance)
     draws = []
     for _ in range(num_draws):
         filled = []
-        for part, seen, guess, labels in _chunks(clips, is_seen, start, classes):
+        for part, seen, begun, variance, labels in _chunks(clips, is_seen, start, start_variance, classes):
             log_var = leftovers[None].expand(part.shape).to(part)
             bridge = Bridge.over(seen, log_var[:1])
-            guess = torch.where(seen, part, guess)
+            share = _share(variance, bridge)
+            if variance is not None:
+                begun = begun + variance.sqrt() * torch.randn_like(begun[:, :1])
+            guess = torch.where(seen, part, begun)
             for _ in range(num_steps):
                 # around a draw of the whole clip, what the seen numbers say of the others is a draw too
                 around = ClipGaussian(model.infer(guess, labels).output.mean, log_var, is_spectral=True).sample()
-                guess = bridge(part, around)
+                guess = _agreed(seen, begun, bridge(part, around), share)
             filled.append(guess)
         draws.append(torch.cat(filled))
     return torch.stack(draws)
@@ -196,6 +210,21 @@ class _frozen:
             parameter.requires_grad_(True)
 
 
+def _share(variance: Tensor | None, bridge: Bridge) -> Tensor | None:
+    """Of the model's opinion in the mean of both; ``None`` where there is no other."""
+    return (
+        None
+        if variance is None
+        else variance / (variance + bridge.variance).clamp_min(torch.finfo(variance.dtype).tiny)
+    )
+
+
+def _agreed(is_seen: Tensor, start: Tensor, modeled: Tensor, share: Tensor | None) -> Tensor:
+    """Means of both opinions where nothing is seen. Draws of both make draws of their product: of variances u and v,
+    (v^2 u + u^2 v) / (u + v)^2 = u v / (u + v)."""
+    return modeled if share is None else torch.where(is_seen, modeled, torch.lerp(start, modeled, share))
+
+
 def _chunks(*tensors: Tensor | None):
     """Parts of equally long tensors, side by side; ``None`` stays ``None``."""
     count = len(tensors[0])
@@ -203,9 +232,9 @@ def _chunks(*tensors: Tensor | None):
         yield tuple(None if tensor is None else tensor[at : at + CHUNK] for tensor in tensors)
 
 
-def _check(clips: Tensor, is_seen: Tensor, start: Tensor) -> None:
-    for name, tensor in (("is_seen", is_seen), ("start", start)):
-        if tensor.shape != clips.shape:
+def _check(clips: Tensor, is_seen: Tensor, start: Tensor, start_variance: Tensor | None = None) -> None:
+    for name, tensor in (("is_seen", is_seen), ("start", start), ("start_variance", start_variance)):
+        if tensor is not None and tensor.shape != clips.shape:
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}, clips {tuple(clips.shape)}: make them equal")
     if bad := int((is_seen & ~clips.isfinite()).sum()):
         raise ValueError(f"{bad} numbers that are seen are not finite")

@@ -10,13 +10,14 @@ Source: Tipping and Bishop 1999, "Probabilistic principal component analysis", s
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 CHUNK = 2**21  # float64 numbers in the largest buffer; a few of these are held at once
+MOST_NOISE, NOISE_STEPS, GOLDEN = 4.0, 16, (math.sqrt(5) - 1) / 2  # powers of ten, to 2 thousandths of one
 LEAST_NOISE = 1e-12  # of the largest variance: less than this left over is rounding
 
 
@@ -47,7 +48,8 @@ class LinearPrior:
         """The distribution under which the clips are most probable.
 
         Takes the eigenvectors of their covariance, which is summed up in parts: D numbers squared are less than the
-        clips where those are many, and float64 leaves room for the squares.
+        clips where those are many, and float64 leaves room for the squares. Fewer clips than D vary in the space that
+        they span: there it takes those of their products with each other.
         Raises: ``ValueError`` for a number of components below 1 or not below count and D, for numbers that are not
         finite, and where the components leave nothing to the noise, so that densities have no bound.
         """
@@ -60,20 +62,47 @@ class LinearPrior:
             )
         parts = flat.split(max(1, CHUNK // size))
         mean = sum(part.double().sum(0) for part in parts) / count
-        covariance = torch.zeros(size, size, dtype=torch.float64, device=clips.device)
-        for part in parts:
-            away = part.double() - mean
-            covariance.addmm_(away.t(), away, alpha=1 / count)
-        if not covariance.isfinite().all():
+        if not mean.isfinite().all():
             raise ValueError("clips hold numbers that are not finite")
-        variances, axes = torch.linalg.eigh(covariance)  # smallest first
+        if count < size:
+            away = flat.double() - mean
+            variances, across = torch.linalg.eigh(away @ away.t() / count)  # smallest first
+            largest = variances[-num_components:].clamp_min(torch.finfo(variances.dtype).tiny)
+            axes = away.t() @ across[:, -num_components:] / (count * largest).sqrt()
+        else:
+            covariance = torch.zeros(size, size, dtype=torch.float64, device=clips.device)
+            for part in parts:
+                away = part.double() - mean
+                covariance.addmm_(away.t(), away, alpha=1 / count)
+            variances, axes = torch.linalg.eigh(covariance)
         variances = variances.clamp_min(0)
-        noise = variances[:-num_components].mean()
+        noise = variances[:-num_components].sum() / (size - num_components)
         if noise <= LEAST_NOISE * variances[-1]:
             raise ValueError(f"num_components is {num_components}, and the clips vary in no more directions")
         stretch = (variances[-num_components:] - noise).clamp_min(0).sqrt()
         loadings = (axes[:, -num_components:] * stretch).flip(1)
         return cls(mean.view(clips.shape[1:]).to(clips), loadings.to(clips), noise.to(clips))
+
+    def calibrated(self, clips: Float[Tensor, "count frames joints 3"]) -> LinearPrior:
+        """The same axes with as much noise as makes other clips most probable, those of people that it was not fitted
+        to: they differ in more ways than the training clips showed, and what it says of gaps is then less sure and
+        nearer to the truth. Never less noise than it had.
+
+        Raises ``ValueError`` without clips.
+        """
+        if not len(clips):
+            raise ValueError("there are no clips to calibrate by")
+        low, high = 0.0, MOST_NOISE  # powers of ten
+        for _ in range(NOISE_STEPS):  # of a golden section: the density has one peak
+            one, other = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
+            if self._noisier(one).log_prob(clips).mean() < self._noisier(other).log_prob(clips).mean():
+                low = one
+            else:
+                high = other
+        return self._noisier((low + high) / 2)
+
+    def _noisier(self, power: float) -> LinearPrior:
+        return replace(self, noise_variance=10**power * self.noise_variance)
 
     def to(self, device: str | torch.device) -> LinearPrior:
         """The same distribution on another device."""
@@ -94,12 +123,28 @@ class LinearPrior:
             squares.append((away - (loadings @ latent).t()).square().sum(1) / noise + latent.square().sum(0))
         return (-0.5 * (torch.cat(squares) + log_det + size * math.log(2 * math.pi))).to(clips.dtype)
 
-    def sample(self, count: int, generator: torch.Generator | None = None) -> Float[Tensor, "count frames joints 3"]:
-        """Draws; the noise is of the generator, by default torch's global one."""
+    def latents(self, clips: Float[Tensor, "batch frames joints 3"]) -> Float[Tensor, "batch components"]:
+        """What to expect of z given each clip: its principal components, the largest first, each in units of its own
+        standard deviation and a little shrunk by the noise.
+
+        Source: Tipping and Bishop 1999, section 3.3.
+        """
+        self._check(clips)
+        loadings, noise = self.loadings.double(), self.noise_variance.double()
+        root = torch.linalg.cholesky(_precision(loadings, noise))
+        away = (clips.double() - self.mean.double()).flatten(1)
+        return torch.cholesky_solve(loadings.t() @ away.t(), root).t().to(clips.dtype)
+
+    def sample(
+        self, count: int, generator: torch.Generator | None = None, *, has_noise: bool = True
+    ) -> Float[Tensor, "count frames joints 3"]:
+        """Draws; random numbers are of the generator, by default torch's global one. has_noise: without it, the mean of
+        clips given a draw of z."""
         like = {"generator": generator, "dtype": self.mean.dtype, "device": self.mean.device}
         size, num_components = self.loadings.shape
         away = torch.randn(count, num_components, **like) @ self.loadings.t()
-        away = away + self.noise_variance.sqrt() * torch.randn(count, size, **like)
+        if has_noise:
+            away = away + self.noise_variance.sqrt() * torch.randn(count, size, **like)
         return self.mean + away.view(count, *self.mean.shape)
 
     def given(
@@ -109,33 +154,21 @@ class LinearPrior:
 
         Values of ``clips`` that are not seen have no influence; they may be NaN.
         """
-        mean, variance = self._given(clips, is_seen, has_variance=True)
-        return torch.where(is_seen, clips, mean), torch.where(is_seen, 0.0, variance)
-
-    def mean_given(
-        self, clips: Float[Tensor, "batch frames joints 3"], is_seen: Bool[Tensor, "batch frames joints 3"]
-    ) -> Float[Tensor, "batch frames joints 3"]:
-        """The mean of ``given`` alone, in half the time."""
-        return torch.where(is_seen, clips, self._given(clips, is_seen, has_variance=False)[0])
-
-    def _given(self, clips: Tensor, is_seen: Tensor, has_variance: bool) -> tuple[Tensor, Tensor]:
-        """Mean and variance everywhere; without ``has_variance`` the latter is not computed, and empty."""
         self._check(clips)
         loadings, noise = self.loadings.double(), self.noise_variance.double()
         size, num_components = loadings.shape
         away = torch.where(is_seen, clips.double() - self.mean.double(), 0.0).flatten(1)
-        mean, variance = torch.empty_like(away), torch.empty_like(away) if has_variance else away.new_empty(0)
+        mean, variance = torch.empty_like(away), torch.empty_like(away)
         step = max(1, CHUNK // (size * num_components))
         for at in (slice(start, start + step) for start in range(0, len(clips), step)):
             seen = loadings * is_seen[at].flatten(1)[:, :, None]
             root = torch.linalg.cholesky(_precision(seen, noise))
             latent = torch.cholesky_solve(loadings.t() @ away[at, :, None], root)
             mean[at] = (loadings @ latent)[:, :, 0]
-            if has_variance:
-                spread = torch.linalg.solve_triangular(root, loadings.t().expand(len(seen), -1, -1), upper=False)
-                variance[at] = noise * (1 + torch.linalg.vector_norm(spread, dim=1).square())
-        mean = self.mean.double().flatten() + mean
-        return tuple(x.view(clips.shape).to(clips.dtype) if x.numel() else x for x in (mean, variance))
+            spread = torch.linalg.solve_triangular(root, loadings.t().expand(len(seen), -1, -1), upper=False)
+            variance[at] = noise * (1 + torch.linalg.vector_norm(spread, dim=1).square())
+        mean, variance = (x.view(clips.shape).to(clips.dtype) for x in (self.mean.double().flatten() + mean, variance))
+        return torch.where(is_seen, clips, mean), torch.where(is_seen, 0.0, variance)
 
     def _check(self, clips: Tensor) -> None:
         frames, joints, _ = self.mean.shape

@@ -16,7 +16,7 @@ from motionkit.data.windows import Windows
 from motionkit.fitting.surroundings import seeded
 from motionkit.metrics.position import MM_PER_M
 from motionkit.models.elbo import log_posterior
-from motionkit.models.fillers import plain_fillers
+from motionkit.models.fillers import plain_fillers, remembered
 from motionkit.models.imputation import MotionPrior, draw_imputations, impute, impute_map
 from motionkit.models.linear_prior import LinearPrior
 
@@ -132,8 +132,8 @@ class ImputationStudy:
         if classes is not None and classes.shape != (len(windows),):
             raise ValueError(f"classes have shape {tuple(classes.shape)}, and there are {len(windows)} windows")
         self.windows, self.model, self.seed = windows, model, seed
-        self.linear = None if linear is None else linear.to("cpu")
-        self._fillers = plain_fillers(mean.cpu(), self.linear)
+        self._given = None if linear is None else remembered(linear.to("cpu").given)
+        self._fillers = plain_fillers(mean.cpu(), self._given)
         self._device = next(iter(model.parameters())).device
         self._leftovers = leftovers.to(self._device)
         self._classes = None if classes is None else classes.to(self._device)
@@ -160,13 +160,13 @@ class ImputationStudy:
 
     def fill(self, setting: Setting, is_seen: Bool[Tensor, "frames joints 3"]) -> Filling:
         """The clip with what the method puts where it is not seen."""
-        clips, mask, start, classes = self._asked(setting, is_seen)
+        clips, mask, start, variance, classes = self._asked(setting, is_seen)
         if setting.method == "ascent":
             found = impute_map(self.model, clips, mask, start, num_steps=setting.num_steps, classes=classes)
             filled, kept = found.clips, int(found.steps)
         else:
-            filled, kept = impute(self.model, clips, mask, start, self._leftovers, num_steps=setting.num_steps,
-                                  classes=classes), None  # fmt: skip
+            filled, kept = impute(self.model, clips, mask, start, self._leftovers, start_variance=variance,
+                                  num_steps=setting.num_steps, classes=classes), None  # fmt: skip
         return Filling(clips[0].cpu(), is_seen, start[0].cpu(), filled[0].cpu(), kept)
 
     def spread(
@@ -175,15 +175,17 @@ class ImputationStudy:
         """Standard deviation in metres of what could as well be there, 0 where seen: of draws, or of the linear prior
         where that is all there is. ``None`` for other starts, and for the ascent, which finds one clip alone."""
         if setting.num_steps == 0 and setting.start == "linear":
-            return self.linear.given(self.truth(setting.window), is_seen[None])[1][0].sqrt()
+            return self._given(self.truth(setting.window), is_seen[None])[1][0].sqrt()
         if setting.num_steps == 0 or setting.method == "ascent":
             return None
         asked = self._asked(setting, is_seen)
         # so many clips at once, each drawn once: a fifth of the time of so many draws of one
-        clips, mask, start, classes = (None if x is None else x.expand(NUM_DRAWS, *x.shape[1:]) for x in asked)
+        clips, mask, start, variance, classes = (
+            None if x is None else x.expand(NUM_DRAWS, *x.shape[1:]) for x in asked
+        )
         with seeded(self._device, self.seed):
             drawn = draw_imputations(self.model, clips, mask, start, self._leftovers, num_draws=1,
-                                     num_steps=setting.num_steps, classes=classes)  # fmt: skip
+                                     start_variance=variance, num_steps=setting.num_steps, classes=classes)  # fmt: skip
         return drawn[0].std(0).cpu()
 
     @torch.no_grad()
@@ -206,9 +208,11 @@ class ImputationStudy:
         """Positions as a clip with the windows' skeleton and frame rate."""
         return MotionClip(positions.numpy(), self.windows.fps, self.windows.skeleton, name=name)
 
-    def _asked(self, setting: Setting, is_seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Clips, mask, start and classes, each of one clip, where the model is."""
-        start = self.start(setting.window, setting.start, is_seen)
+    def _asked(self, setting: Setting, is_seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Clips, mask, start and its variance if it has one, and classes, each of one clip, where the model is."""
+        start, variance = self.start(setting.window, setting.start, is_seen), None
+        if setting.start == "linear":
+            variance = self._given(self.truth(setting.window), is_seen[None])[1].to(self._device)
         classes = None if self._classes is None else self._classes[setting.window : setting.window + 1]
         clips = self.truth(setting.window).to(self._device)
-        return clips, is_seen[None].to(self._device), start.to(self._device), classes
+        return clips, is_seen[None].to(self._device), start.to(self._device), variance, classes
