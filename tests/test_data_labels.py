@@ -6,7 +6,7 @@ import torch
 
 from motionkit.data.catalogue import load_dataset
 from motionkit.data.clip import MotionClip
-from motionkit.data.labels import action_labels, common_actions, split_parts
+from motionkit.data.labels import action_labels, common_actions, person_labels, split_parts, windows_of
 from motionkit.data.skeleton import Skeleton
 from motionkit.data.windows import cut_windows
 
@@ -79,6 +79,23 @@ def test_labels_follow_their_windows():
     assert action_labels(windows, ()).tolist() == [-1] * 9
     assert common_actions(windows) == ("run", "walk")
     assert common_actions(windows, 4) == ("walk",)
+
+
+def test_windows_of_known_actions_keep_what_belongs_to_them():
+    clips = [MotionClip(np.full((9, 3, 3), number, dtype=np.float32), 20.0, SMALL, action=action)
+             for number, action in enumerate(("walk", "run", "", "sit", "run"))]  # fmt: skip
+    windows = cut_windows(clips, length=4, stride=2)  # three a clip
+    known = windows_of(windows, ("run", "walk"))
+    assert [known.clip(number).action for number in range(9)] == ["walk"] * 3 + ["run"] * 6
+    assert torch.equal(known.positions[:, 0, 0, 0], torch.tensor([0.0, 1, 4]).repeat_interleave(3))
+    assert known.start.tolist() == [0, 2, 4] * 3
+    assert len(windows_of(windows, ("jump",))) == 0
+
+
+def test_people_are_numbered_by_name():
+    clips = [MotionClip(np.zeros((4, 3, 3), dtype=np.float32), 20.0, SMALL, subject=name) for name in "bab"]
+    clips.append(MotionClip(np.zeros((6, 3, 3), dtype=np.float32), 20.0, SMALL))
+    assert person_labels(cut_windows(clips, length=4, stride=2)).tolist() == [1, 0, 1, -1, -1]
 
 
 def test_the_real_styles_are_found(data_folder):

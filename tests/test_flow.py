@@ -24,7 +24,7 @@ ORDER = [
 ORDER += ["__main__"]
 CORE = ("data", "representation", "models", "metrics", "results", "tables", "training")
 ABSENT = ["jupyterlab", "IPython", "notebook", "plotly", "matplotlib", "ipywidgets", "anywidget", "numba", "papermill"]
-ABSENT += ["nbformat", "nbclient", "nbconvert", "PIL", "pooch", "tyro", "roma", "beartype", "torchvision"]
+ABSENT += ["nbformat", "nbclient", "nbconvert", "PIL", "pooch", "tyro", "roma", "beartype", "torchvision", "umap"]
 OPTIONAL = {"motionkit.representation.heatmap_kernels"}  # needs numba; the core does without it
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from motionkit.metrics import clusters
-from motionkit.metrics.clusters import knn_accuracy, silhouette
+from motionkit.metrics.clusters import knn_accuracy, separation, silhouette
 
 LINE = torch.tensor([[0.0], [1.0], [3.0], [4.0], [9.0]])
 
@@ -111,6 +111,20 @@ def test_scikit_learn_agrees():
     # without points to ask about, none is a neighbor of itself
     nearest = neighbors.NearestNeighbors(n_neighbors=1).fit(x).kneighbors(return_distance=False)[:, 0]
     assert knn_accuracy(points, labels, 1) == pytest.approx((y[nearest] == y).mean())
+
+
+def test_separation_is_of_the_points_with_a_label_and_tells_what_it_cannot():
+    points, labels = case()
+    groups, labels = torch.arange(60) // 4, (labels + 7) // 10
+    labels[::3] = -1
+    found, known = separation(points, labels, groups, k=3), labels >= 0
+    assert list(found) == ["silhouette", "3 nearest", "commonest class"]
+    assert found["silhouette"] == silhouette(points[known], labels[known])
+    assert found["3 nearest"] == knn_accuracy(points[known], labels[known], 3, groups[known])
+    assert found["commonest class"] == labels[known].unique(return_counts=True)[1].max().item() / 40
+    one = separation(points[:4], torch.ones(4, dtype=torch.int64), groups[:4], k=1)
+    assert [math.isnan(value) for value in one.values()] == [True, True, False]
+    assert all(math.isnan(value) for value in separation(points, labels.clamp(max=-1), groups).values())
 
 
 def test_impossible_requests_are_refused():

@@ -116,6 +116,19 @@ def test_what_is_left_out_changes_nothing_else(tolerance):
     assert all(posterior.log_var.isnan().all() for posterior in lean.posteriors)
 
 
+def test_the_top_of_clips_is_what_they_are_inferred_to_have_and_what_generation_begins_with():
+    x, classes = clips(), torch.tensor([0, 2])
+    for config, labels in (
+        (TINY, None),
+        (replace(TINY, num_classes=3), classes),
+        (replace(TINY, off_levels=(0,)), None),
+    ):
+        model = build(config)
+        z0 = model.top_of(x)
+        assert torch.equal(z0, model.infer(x, labels, is_drawn=False).posteriors[0].mean)
+        assert model.generate(z0, labels).mean.shape == x.shape
+
+
 def test_nodes_are_the_coordinates_of_joints():
     still = clips(1)[:, :1].expand(-1, 8, -1, -1)  # nothing moves: all that is not constant is 0, at every node
     coefficients = build().nodes(still)[:, 0]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from motionkit.models.predictors import PREDICTORS
+from motionkit.models.predictors import PREDICTORS, build_predictors
 from motionkit.models.predictors.conv_predictor import ConvPredictor, ConvPredictorConfig
 from motionkit.models.predictors.dct_graph_predictor import PUBLISHED_SIZE, DCTGraphPredictor, DCTGraphPredictorConfig
 from motionkit.models.predictors.motion_attention_predictor import (
@@ -296,3 +296,14 @@ def test_clips_of_another_shape_are_refused(name, unchecked):
         model(clips())
     with pytest.raises(ValueError, match=r"clips have shape \(2, 20, 3, 3\); expected \(batch, 28, 3, 3\)"):
         model.loss(clips()[:, :20], 0)
+
+
+def test_all_are_built_of_three_numbers_and_the_seed():
+    built = build_predictors(3, 40, 8, seed=1)
+    assert list(built) == list(PREDICTORS)
+    still = zero_velocity(clips(num_frames=40), 8)
+    for name, model in built.items():
+        assert (model.config.num_joints, model.config.num_context, model.config.horizon) == (3, 40, 8)
+        torch.testing.assert_close(model(clips(num_frames=40)), still, atol=1e-5, rtol=0)
+        again = build_predictors(3, 40, 8, seed=1)[name].state_dict()
+        assert all(torch.equal(weight, again[key]) for key, weight in model.state_dict().items())

@@ -91,10 +91,8 @@ def test_every_notebook_has_the_profiles(path, profile):
     assert not (FOLDER / "parameters" / f"{path.stem}.small.yaml").exists()
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("profile", ["small", "laptop", "full"])
-def test_the_configs_of_every_profile_can_be_built(path, profile, monkeypatch, tmp_path, unchecked):
-    monkeypatch.chdir(path.parent)
+def configured(path: Path, profile: str, runs: Path) -> dict:
+    """What the cells up to the configs define at a profile; the working directory must be the notebook's folder."""
     values, where = read_profile(path, profile)
     namespace = {}
     for cell in code_cells(path):
@@ -102,10 +100,43 @@ def test_the_configs_of_every_profile_can_be_built(path, profile, monkeypatch, t
         if is_import or tags(cell) & {"parameters", "configs"}:
             exec(cell.source, namespace)
         if "parameters" in tags(cell):
-            namespace |= check_parameters(path, values, where) | {"runs": str(tmp_path)}
+            namespace |= check_parameters(path, values, where) | {"runs": str(runs)}
+    return namespace
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("profile", ["small", "laptop", "full"])
+def test_the_configs_of_every_profile_can_be_built(path, profile, monkeypatch, tmp_path, unchecked):
+    monkeypatch.chdir(path.parent)
+    namespace = configured(path, profile, tmp_path)
     assert namespace["record"].profile == profile  # so results of different profiles lie in different folders
     assert namespace["record"].notebook == path.stem
     assert any("configs" in tags(cell) for cell in code_cells(path))
+
+
+def named_run(path: Path, part: str) -> list[str]:
+    """What the notebook names a training's folder after, as written, for the one that ``part`` is named after."""
+    calls = [node for cell in code_cells(path) for node in ast.walk(ast.parse(cell.source))
+             if isinstance(node, ast.Call) and ast.unparse(node.func) == "run_id"]  # fmt: skip
+    (found,) = [parts for call in calls if part in (parts := [ast.unparse(argument) for argument in call.args])]
+    return found
+
+
+@pytest.mark.parametrize("profile", ["small", "laptop", "full"])
+def test_two_notebooks_train_one_model_once(profile, monkeypatch, tmp_path, unchecked):
+    """04b takes the HG-VAE that 04 has trained: its folder is found only where all that it is named after is equal."""
+    monkeypatch.chdir(FOLDER)
+    first, second = FOLDER / "04_hg_vae.ipynb", FOLDER / "04b_motion_from_latents.ipynb"
+    shared = set(notebook_parameters(first)) & set(notebook_parameters(second))
+    assert {"dataset", "unseen", "levels", "num_steps", "batch_size", "most_lost", "seed"} < shared
+    one, other = (configured(path, profile, tmp_path) for path in (first, second))
+    assert {name: one[name] for name in shared} == {name: other[name] for name in shared}
+    assert one["configs"]["HG-VAE"] == other["config"]
+    assert one["train_config"] == other["train_config"]
+    assert named_run(first, "most_lost")[1:] == named_run(second, "most_lost")[1:]
+    assert named_run(first, "most_lost")[0] == "name"
+    assert named_run(second, "most_lost")[0] == "'HG-VAE'"
+    assert other["folder"].with_name(first.stem) == one["folder"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -6,15 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from matplotlib.colors import same_color, to_hex
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from motionkit.data.skeleton import Skeleton
 from motionkit.plotting import colors
 from motionkit.plotting.imputation import (
-    MOST_CLASSES,
     change_curves,
-    embedding,
+    change_panels,
     imputed_strip,
     level_bars,
     posterior_curves,
@@ -142,6 +141,9 @@ def test_errors_begin_at_zero_and_logarithms_have_plain_numbers(axes):
     change_curves(axes, curves(), "numbers", "RMSE")
     assert axes.get_ylim()[0] == 0
     axes.clear()
+    change_curves(axes, curves().query("value != 0"), "numbers", "RMSE", is_from_zero=False)
+    assert 0 < axes.get_ylim()[0] < 0.5
+    axes.clear()
     change_curves(axes, curves(), "numbers", "RMSE", log_shares=True, log=True, ylabel="error")
     assert (axes.get_xscale(), axes.get_yscale(), axes.get_ylabel()) == ("log", "log", "error")
     axes.figure.draw_without_rendering()
@@ -176,6 +178,24 @@ def test_names_stand_at_the_last_point_that_can_be_seen(axes):
 def test_curves_that_are_not_there_are_refused(axes, change, message):
     with pytest.raises(ValueError, match=message):
         change_curves(axes, **{"curves": curves(), "pattern": "joints"} | change)
+
+
+def test_a_panel_a_pattern_and_a_predictor(figure):
+    table = pd.concat([curves().assign(predictor=name, value=lambda t, n=n: t["value"] * n)
+                       for n, name in ((1, "still"), (2, "LTD"))])  # fmt: skip
+    lines = change_panels(figure, table, "predictor", "RMSE", ylabel="error")
+    assert list(lines) == [(pattern, name) for pattern in ("numbers", "joints") for name in ("still", "LTD")]
+    assert [axes.get_title() for axes in figure.axes] == ["still", "LTD"] * 2
+    assert [axes.get_xlabel() for axes in figure.axes] == ["numbers missing [%]"] * 2 + ["joints missing [%]"] * 2
+    assert {axes.get_ylabel() for axes in figure.axes} == {"error"}
+    for axes in figure.axes:
+        assert {text.get_text() for text in axes.texts} == {"mean", "line", "model"}
+        boxes = sorted((text.get_window_extent() for text in axes.texts), key=lambda box: box.y0)
+        assert all(low.y0 < high.y0 - 5 for low, high in pairwise(boxes))
+    first, second = (lines["numbers", name][2].get_ydata() for name in ("still", "LTD"))
+    np.testing.assert_allclose(second, 2 * first)
+    with pytest.raises(ValueError, match=r"curves lack the columns \['predictor'\]"):
+        change_panels(figure, curves(), "predictor")
 
 
 # ---- scores ----------------------------------------------------------------------------------------------------------
@@ -236,38 +256,3 @@ def test_bars_that_cannot_be_drawn_are_refused(axes):
     for count in (0, 9):
         with pytest.raises(ValueError, match=f"{count} sets of scores; expected 1 to 8"):
             level_bars(axes, {str(number): [1.0] for number in range(count)})
-
-
-# ---- plane -----------------------------------------------------------------------------------------------------------
-
-
-def test_classes_are_drawn_and_named_at_their_centers(axes):
-    points = torch.tensor([[0.0, 0.0], [9.0, 5.0], [1.0, 3.0], [2.0, 0.0], [9.0, 7.0]])
-    sit, walk = 0, 1
-    drawn = embedding(axes, points, ["walk", "sit", "walk", "walk", "sit"], name="UMAP")
-    assert [artist.get_label() for artist in drawn] == ["sit", "walk"]
-    np.testing.assert_allclose(drawn[walk].get_offsets(), points[[0, 2, 3]])
-    assert {text.get_text(): list(text.xy) for text in axes.texts} == {"sit": [9, 6], "walk": [1, 0]}
-    np.testing.assert_allclose(drawn[sit].get_offsets(), points[[1, 4]])
-    assert not same_color(drawn[0].get_facecolor()[0], drawn[1].get_facecolor()[0])
-    assert axes.get_xlabel() == "UMAP, first axis"
-    assert len(axes.get_xticks()) == 0
-
-
-def test_every_class_looks_its_own_way_and_names_do_not_overlap(axes):
-    points = np.random.default_rng(0).normal(size=(10 * MOST_CLASSES, 2))
-    drawn = embedding(axes, points, np.arange(len(points)) % MOST_CLASSES)
-    looks = {(to_hex(one.get_facecolor()[0]), one.get_paths()[0].vertices.tobytes()) for one in drawn}
-    assert len(looks) == MOST_CLASSES
-    axes.figure.draw_without_rendering()
-    boxes = [text.get_window_extent() for text in axes.texts]
-    assert not any(a.overlaps(b) for number, a in enumerate(boxes) for b in boxes[:number])
-
-
-def test_planes_that_cannot_be_drawn_are_refused(axes):
-    with pytest.raises(ValueError, match="13 classes; at most 12 can be told apart"):
-        embedding(axes, np.zeros((13, 2)), range(13))
-    with pytest.raises(ValueError, match=r"points have shape \(3, 3\) and labels \(3,\)"):
-        embedding(axes, np.zeros((3, 3)), list("abc"))
-    with pytest.raises(ValueError, match=r"points have shape \(3, 2\) and labels \(2,\)"):
-        embedding(axes, np.zeros((3, 2)), ["a", "b"])

@@ -14,7 +14,7 @@ from torch import Tensor
 from motionkit.data.bandai_namco import style_of
 from motionkit.data.catalogue import split_dataset
 from motionkit.data.clip import MotionClip
-from motionkit.data.windows import Windows, split_by_subject
+from motionkit.data.windows import Windows, pick, split_by_subject
 
 
 @dataclass(frozen=True)
@@ -75,3 +75,15 @@ def action_labels(windows: Windows, classes: Sequence[str]) -> Int[Tensor, "wind
     number = {action: index for index, action in enumerate(classes)}
     of_clip = torch.tensor([number.get(clip.action, -1) for clip in windows.clips])
     return of_clip[windows.clip_index]
+
+
+def person_labels(windows: Windows) -> Int[Tensor, "windows"]:
+    """Who moves in each window: which of the clips' subjects, in the order of their names; -1 where none is named."""
+    names = sorted({clip.subject for clip in windows.clips if clip.subject})
+    of_clip = torch.tensor([names.index(clip.subject) if clip.subject else -1 for clip in windows.clips])
+    return of_clip[windows.clip_index]
+
+
+def windows_of(windows: Windows, classes: Sequence[str]) -> Windows:
+    """The windows whose action is one of ``classes``."""
+    return pick(windows, (action_labels(windows, classes) >= 0).nonzero()[:, 0])

@@ -120,10 +120,14 @@ def thin(windows: Windows, max_windows: int) -> Windows:
         raise ValueError(f"max_windows must be at least 1; got {max_windows}")
     if len(windows) <= max_windows:
         return windows
-    kept = torch.linspace(0, len(windows) - 1, max_windows, dtype=torch.float64).round().long()
-    confidence = None if windows.confidence is None else windows.confidence[kept]
-    parts = {"positions": windows.positions[kept], "confidence": confidence}
-    return replace(windows, **parts, clip_index=windows.clip_index[kept], start=windows.start[kept])
+    return pick(windows, torch.linspace(0, len(windows) - 1, max_windows, dtype=torch.float64).round().long())
+
+
+def pick(windows: Windows, which: Int[Tensor, "picked"]) -> Windows:
+    """The windows of these numbers, in their order; the clips stay all."""
+    confidence = None if windows.confidence is None else windows.confidence[which]
+    parts = {"positions": windows.positions[which], "confidence": confidence}
+    return replace(windows, **parts, clip_index=windows.clip_index[which], start=windows.start[which])
 
 
 def _check_alike(clips: Sequence[MotionClip], *, same_fps: bool) -> None:

@@ -5,6 +5,7 @@ Both are of float64 distances, a part of the points at a time. Nothing here know
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -77,6 +78,26 @@ def knn_accuracy(
         winner = near.gather(1, votes.argmax(1, keepdim=True))[:, 0]
         right += int((winner == which[at]).sum())
     return right / len(points)
+
+
+def separation(
+    points: Float[Tensor, "points features"],
+    labels: Int[Tensor, "points"],
+    groups: Int[Tensor, "points"],
+    k: int = 5,
+) -> dict[str, float]:
+    """``"silhouette"``, ``"k nearest"`` (:func:`knn_accuracy` among points of other groups) and ``"commonest class"``,
+    its share, which the second is to be compared with, of the points whose label is not -1. NaN for what so few points
+    or classes do not have."""
+    known = (labels >= 0).to(points.device)
+    points, labels, groups = points[known], labels.to(points.device)[known], groups.to(points.device)[known]
+    classes = labels.unique(return_counts=True)[1]
+    others = len(labels) - int(groups.unique(return_counts=True)[1].max()) if len(labels) else 0
+    return {
+        "silhouette": silhouette(points, labels) if len(classes) > 1 else math.nan,
+        f"{k} nearest": knn_accuracy(points, labels, k, groups) if others >= k else math.nan,
+        "commonest class": classes.max().item() / len(labels) if len(labels) else math.nan,
+    }
 
 
 def _classes(labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -195,6 +195,12 @@ class HGVAE(nn.Module):
         return self.nodes.mean_clips(self.out.mean(self.last(trunk)))
 
     @torch.no_grad()
+    def top_of(self, clips: Float[Tensor, "batch frames joints 3"]) -> Float[Tensor, "nodes batch features"]:
+        """The posterior's mean of z0, which knows nothing of classes: what ``generate`` begins with."""
+        z0 = self.top.mean(self._activations(clips)[-1])
+        return torch.zeros_like(z0) if self._is_blind(0) else z0
+
+    @torch.no_grad()
     def generate(
         self,
         z0: Float[Tensor, "nodes batch features"],

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.image import AxesImage
     from matplotlib.lines import Line2D
+    from matplotlib.text import Text
 
 
 def quiet(axes: Axes) -> Axes:
@@ -27,6 +28,13 @@ def quiet(axes: Axes) -> Axes:
     axes.grid(True, color=colors.RULE, linewidth=0.6, alpha=0.7)
     axes.set_axisbelow(True)
     return axes
+
+
+def say_nothing_there(axes: Axes, text: str) -> Text:
+    """An axis without numbers, and why in its middle."""
+    axes.set(xticks=[], yticks=[])
+    axes.minorticks_off()
+    return axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=colors.MUTED)
 
 
 def loss_curves(

@@ -20,9 +20,15 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def value_map(
-    axes: Axes, values: pd.DataFrame, *, label: str = "", limits: tuple[float, float] | None = None, decimals: int = 3
+    axes: Axes,
+    values: pd.DataFrame,
+    *,
+    label: str = "",
+    limits: tuple[float, float] | None = None,
+    decimals: int = 3,
+    missing: str = "not run",
 ) -> AxesImage:
-    """A table as colored cells with the numbers in them; NaN is a pale cell marked "not run".
+    """A table as colored cells with the numbers in them; NaN is a pale cell marked as ``missing``.
 
     values: rows and columns as they are to stand, its index and columns are the names. Brighter is higher.
     limits: ends of the color scale, by default those of the values; give them where several maps share a scale.
@@ -35,7 +41,7 @@ def value_map(
     middle = low + 0.6 * (high - low)
     for row, column in np.ndindex(*numbers.shape):
         value = numbers[row, column]
-        text = f"{value:.{decimals}f}" if np.isfinite(value) else "not run"
+        text = f"{value:.{decimals}f}" if np.isfinite(value) else missing
         light = not np.isfinite(value) or value > middle
         axes.text(column, row, text, ha="center", va="center", fontsize=8.5, color=colors.INK if light else "#FFFFFF")
     axes.set_xticks(range(numbers.shape[1]), [str(name) for name in values.columns])

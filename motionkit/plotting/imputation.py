@@ -1,7 +1,7 @@
-"""Figures of motion that was filled in and of how usual it is: poses over the truth, errors and scores over the share
-that is missing, and classes in a plane. Each takes a figure or an axis and plain arrays and returns artists.
+"""Figures of motion that was filled in and of how usual it is: poses over the truth, and errors and scores over the
+share that is missing. Each takes a figure or an axis and plain arrays and returns artists.
 
-Source: paper 4 (HG-VAE), Figures 1, 4 and 6 to 9.
+Source: paper 4 (HG-VAE), Figures 1, 4 and 6 to 8.
 """
 
 from __future__ import annotations
@@ -21,16 +21,13 @@ from motionkit.plotting.noise_curves import banded_line, name_at_the_end
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.collections import LineCollection, PathCollection
+    from matplotlib.collections import LineCollection
     from matplotlib.container import BarContainer
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.lines import Line2D
 
-MOST_CLASSES = 12  # that are told apart in one plane
-
 _LEAST_M = 0.02  # about the width of a limb as drawn: one with both ends nearer to the truth lies on it
 _LABELS = {"MSE": "MSE [m²]", "RMSE": "RMSE [mm]", "MPJPE": "MPJPE [mm]", "change": "change of MSE [%]"}
-_CLASS_MARKERS = "o^"
 
 
 def imputed_strip(
@@ -99,6 +96,8 @@ def change_curves(
     ylabel: str | None = None,
     log_shares: bool = False,
     log: bool = False,
+    is_from_zero: bool = True,
+    is_named: bool = True,
 ) -> list[Line2D]:
     """The lines of one pattern and one metric over the share that is missing, each named at its right end: means over
     the seeds, within a band of one standard deviation on both sides.
@@ -107,6 +106,8 @@ def change_curves(
         them. A method keeps its color and marker over the panels of one figure, by its place in ``curves``.
     xlabel, ylabel: by default what the pattern and the metric are, with units.
     log_shares, log: logarithmic axes. On a logarithmic error, bands end at a tenth of their line.
+    is_from_zero: an axis of errors begins at 0; without it, where the errors do.
+    is_named: without it, name them when all else is drawn, by ``name_at_the_end``.
 
     Raises ``ValueError`` naming a missing column, or a pattern or metric that the curves do not hold.
     Source: Figures 4 and 8.
@@ -129,11 +130,37 @@ def change_curves(
         band = (low, value + spread) if spread.any() else None
         lines.append(banded_line(axes, share, value, band, label=method, place=methods.index(method)))
     _scale(axes, chosen["share"].to_numpy(float), log_shares, log)
-    if not log and chosen["value"].min() >= 0:
+    if is_from_zero and not log and chosen["value"].min() >= 0:
         axes.set_ylim(bottom=0)
     axes.set_xlabel(xlabel or f"{pattern} missing [%]")
     axes.set_ylabel(ylabel or _LABELS.get(metric, metric))
-    name_at_the_end(axes, lines)
+    if is_named:
+        name_at_the_end(axes, lines)
+    return lines
+
+
+def change_panels(
+    figure: Figure, curves: pd.DataFrame, column: str, metric: str = "change", **looks: Any
+) -> dict[tuple[str, Any], list[Line2D]]:
+    """``change_curves`` in a panel for each pattern (rows) and each value of one more column of the curves (columns),
+    such as the predictor; both in the order of the curves.
+
+    looks: as of ``change_curves``. Returns the lines by pattern and value. Raises as ``change_curves``, and
+    ``ValueError`` where the curves lack the column.
+    """
+    if missing := [name for name in ("pattern", column) if name not in curves.columns]:
+        raise ValueError(f"curves lack the columns {missing}; they have {list(curves.columns)}")
+    patterns, values = (list(dict.fromkeys(curves[name])) for name in ("pattern", column))
+    panels = figure.subplots(len(patterns), len(values), squeeze=False)
+    lines = {}
+    for row, pattern in zip(panels, patterns, strict=True):
+        for axes, value in zip(row, values, strict=True):
+            axes.set_title(str(value), fontsize=10.5, color=colors.INK)
+            chosen = curves[curves[column] == value]
+            lines[pattern, value] = change_curves(axes, chosen, pattern, metric, is_named=False, **looks)
+    figure.draw_without_rendering()  # once: it takes as long as all panels together
+    for axes, drawn in zip(panels.flat, lines.values(), strict=True):
+        name_at_the_end(axes, drawn, is_laid_out=True)
     return lines
 
 
@@ -226,37 +253,6 @@ def level_bars(
     return bars
 
 
-def embedding(axes: Axes, points: Any, labels: Any, *, name: str = "embedding") -> list[PathCollection]:
-    """Points in a plane, a color a class, each class named at its center, the median of its points, or just
-    above it where names would overlap.
-
-    points: (n, 2). labels: (n,) names or numbers of the classes; they are colored in sorted order.
-    name: of the projection, for the axes, whose numbers mean nothing and are left out.
-
-    Returns one collection a class. Raises ``ValueError`` for shapes that do not fit, or more than ``MOST_CLASSES``.
-    Source: Figure 9.
-    """
-    points, labels = np.asarray(points, dtype=float), np.asarray(labels)
-    if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1]:
-        raise ValueError(f"points have shape {points.shape} and labels {labels.shape}; expected (n, 2) and (n,)")
-    classes = np.unique(labels)
-    if len(classes) > MOST_CLASSES:
-        raise ValueError(f"{len(classes)} classes; at most {MOST_CLASSES} can be told apart")
-    size = float(np.clip(6000 / max(1, len(points)), 5, 30))
-    drawn, centers = [], {}
-    for index, kind in enumerate(classes):
-        own = points[labels == kind]
-        rounds, place = divmod(index, len(colors.LINES))
-        color, look = colors.LINES[place], {"s": size, "marker": _CLASS_MARKERS[rounds], "alpha": 0.55, "linewidths": 0}
-        drawn.append(axes.scatter(*own.T, color=color, label=str(kind), **look))
-        centers[str(kind)] = np.median(own, axis=0), color
-    quiet(axes)
-    axes.grid(False)
-    axes.set(xticks=[], yticks=[], xlabel=f"{name}, first axis", ylabel=f"{name}, second axis")
-    _name_centers(axes, centers)
-    return drawn
-
-
 def _check_strip(truth: np.ndarray, filled: Mapping[str, np.ndarray], is_seen: np.ndarray, skeleton: Skeleton) -> None:
     if not filled:
         raise ValueError("imputed_strip: nothing is filled")
@@ -317,24 +313,3 @@ def _log_both_ways(axes: Axes, values: np.ndarray) -> None:
     axes.set_yscale("symlog", linthresh=10 ** np.floor(np.log10(sizes.min())) if len(sizes) else 1.0)
     axes.yaxis.get_major_locator().set_params(numticks=7)
     axes.autoscale_view()  # the limits may be those of the linear scale
-
-
-def _name_centers(axes: Axes, centers: Mapping[str, tuple[np.ndarray, str]]) -> None:
-    """Write names at places of the given colors, from the lowest up, each raised above those it would overlap."""
-    from matplotlib.patheffects import withStroke
-
-    texts = []
-    for name, (place, color) in centers.items():
-        dark = [0.55 * part + 0.45 * ink for part, ink in zip(colors.rgb(color), colors.rgb(colors.INK), strict=True)]
-        texts.append(axes.annotate(name, place, (0, 0), textcoords="offset points", color=dark, fontsize=9.5,
-                                   fontweight="bold", ha="center", va="center", zorder=4,
-                                   path_effects=[withStroke(linewidth=3, foreground="white")]))  # fmt: skip
-    axes.figure.draw_without_rendering()  # fixes the size of the axes, which places depend on
-    placed = []
-    for text in sorted(texts, key=lambda text: text.xy[1]):
-        box = text.get_window_extent()
-        for other in sorted(placed, key=lambda other: other.y0):
-            if box.overlaps(other):
-                box = box.translated(0, other.y1 - box.y0 + 1)
-        text.set_position((0, (box.y0 - text.get_window_extent().y0) * 72 / axes.figure.dpi))
-        placed.append(box)

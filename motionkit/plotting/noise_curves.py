@@ -79,10 +79,15 @@ def banded_line(
     return line
 
 
-def name_at_the_end(axes: Axes, lines: Sequence[Line2D]) -> None:
+def name_at_the_end(axes: Axes, lines: Sequence[Line2D], *, is_laid_out: bool = False) -> None:
     """Write each line's label to the right of its last visible point, moved apart where they would overlap. Call it
-    last: the limits and the scale of the axes must stay as they are."""
-    axes.figure.draw_without_rendering()  # fixes the size of the axes, which the spacing depends on
+    last: the limits and the scale of the axes must stay as they are.
+
+    is_laid_out: the figure's layout is known already, as after its ``draw_without_rendering``; of many panels that is
+        most of the time.
+    """
+    if not is_laid_out:
+        axes.figure.draw_without_rendering()  # fixes the size of the axes, which the spacing depends on
     visible = {line: line.get_xydata()[_is_visible(axes, line)] for line in lines}
     ends = sorted(((points[-1], line) for line, points in visible.items() if len(points)), key=lambda end: end[0][1])
     height = axes.get_window_extent().height / axes.figure.dpi * 72  # points

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from motionkit.plotting import colors
-from motionkit.plotting.charts import quiet
+from motionkit.plotting.charts import quiet, say_nothing_there
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,5 @@ def run_curves(
     if lines:
         axes.legend(fontsize=8, frameon=False)
     else:
-        axes.set(xticks=[], yticks=[])
-        axes.minorticks_off()
-        axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", va="center", color=colors.MUTED)
+        say_nothing_there(axes, "not run")
     return lines

@@ -13,6 +13,9 @@ a model serves the frame rate that it was trained at. What they must beat is in 
 
 from __future__ import annotations
 
+import torch
+
+from motionkit.fitting.surroundings import seeded
 from motionkit.models.predictors.conv_predictor import ConvPredictor, ConvPredictorConfig
 from motionkit.models.predictors.dct_graph_predictor import DCTGraphPredictor, DCTGraphPredictorConfig
 from motionkit.models.predictors.motion_attention_predictor import (
@@ -26,3 +29,23 @@ PREDICTORS = {
     "LTD": (DCTGraphPredictorConfig, DCTGraphPredictor),
     "HisRepItself": (MotionAttentionPredictorConfig, MotionAttentionPredictor),
 }
+
+Predictor = ConvPredictor | DCTGraphPredictor | MotionAttentionPredictor
+
+
+def build_predictors(
+    num_joints: int, num_context: int, horizon: int, *, seed: int, device: str | torch.device = "cpu"
+) -> dict[str, Predictor]:
+    """All of ``PREDICTORS``, by name, in their default sizes, but with no more slow waves than there are frames.
+    Untrained they predict zero velocity.
+
+    seed: of the initial weights, the same for each; torch's global generators are left as they were.
+    Raises ``ValueError`` as their configs.
+    """
+    frames = {"LTD": num_context + horizon, "HisRepItself": MotionAttentionPredictorConfig.kernel + horizon}
+    predictors = {}
+    for name, (config_type, model_type) in PREDICTORS.items():
+        waves = {"num_coefficients": min(config_type.num_coefficients, frames[name])} if name in frames else {}
+        with seeded(torch.device("cpu"), seed):
+            predictors[name] = model_type(config_type(num_joints, num_context, horizon, **waves)).to(device)
+    return predictors
