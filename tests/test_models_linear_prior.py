@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from scipy.stats import multivariate_t
 from torch.distributions import MultivariateNormal
 
 from motionkit.models import linear_prior
@@ -35,10 +36,10 @@ def test_density_is_that_of_the_dense_distribution(tolerance, monkeypatch):
     assert p.log_prob(x[:0]).shape == (0,)
 
 
-def test_what_is_not_seen_follows_from_what_is(tolerance, monkeypatch):
-    monkeypatch.setattr(linear_prior, "CHUNK", 2 * SIZE * 3)  # two clips at a time
+def test_what_is_not_seen_follows_from_what_is(tolerance):
     p = prior()
-    x, is_seen = p.sample(5), torch.rand(5, *SHAPE) < 0.5
+    x = p.sample(5)
+    is_seen = torch.rand(x.shape) < torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9])[:, None, None, None]
     found, variance = p.given(torch.where(is_seen, x, math.nan), is_seen)
     assert torch.equal(found[is_seen], x[is_seen])
     assert not variance[is_seen].any()
@@ -81,6 +82,39 @@ def test_variances_stay_right_where_the_noise_is_tiny():
     exact = away @ torch.linalg.solve(covariance(p), away)
     plain = p.log_prob(x) + 0.5 * (torch.linalg.slogdet(covariance(p))[1] + SIZE * math.log(2 * math.pi))
     torch.testing.assert_close(-2 * plain[0], exact, rtol=1e-4, atol=1e-4)
+
+
+def test_scales_of_clips_make_the_density_of_student(tolerance):
+    p = replace(prior(), freedom=3.5)
+    x = p.sample(6)
+    expected = multivariate_t(p.mean.flatten().numpy(), covariance(p).numpy(), df=3.5).logpdf(x.flatten(1).numpy())
+    torch.testing.assert_close(p.log_prob(x), torch.from_numpy(expected), **tolerance(FLOAT64))
+    torch.testing.assert_close(replace(p, freedom=1e9).log_prob(x), prior().log_prob(x), rtol=1e-5, atol=1e-5)
+
+
+def test_variances_of_gaps_follow_how_well_what_is_seen_fits():
+    p, freedom = prior(), 6.0
+    robust = replace(p, freedom=freedom)
+    x = robust.sample(5)
+    is_seen = torch.rand(x.shape) < 0.5
+    (mean, variance), (found, scaled) = p.given(x, is_seen), robust.given(x, is_seen)
+    torch.testing.assert_close(found, mean)
+    for clip in range(5):
+        seen = is_seen[clip].flatten()
+        away = (x[clip] - p.mean).flatten()[seen]
+        distance = away @ torch.linalg.solve(covariance(p)[seen][:, seen], away)
+        scale = (freedom + distance) / (freedom + seen.sum() - 2)
+        torch.testing.assert_close(scaled[clip], scale * variance[clip])
+    nothing = torch.zeros_like(is_seen)
+    torch.testing.assert_close(robust.given(x, nothing)[1], freedom / (freedom - 2) * p.given(x, nothing)[1])
+
+
+def test_draws_of_their_own_scales_vary_as_much_as_the_distribution_says():
+    p, many = replace(prior(), freedom=8.0), 40_000
+    draws = p.sample(many, torch.Generator().manual_seed(3))
+    assert torch.equal(draws, p.sample(many, torch.Generator().manual_seed(3)))
+    expected = 8 / 6 * covariance(p).diagonal()
+    torch.testing.assert_close(draws.flatten(1).var(0), expected, rtol=0.05, atol=0)
 
 
 def test_draws_have_the_mean_and_the_covariance():
@@ -196,6 +230,8 @@ def test_parts_that_do_not_fit_are_refused(unchecked):
         replace(p, loadings=p.loadings[1:])
     with pytest.raises(ValueError, match=r"noise_variance must be more than 0, got 0\.0"):
         replace(p, noise_variance=torch.tensor(0.0))
+    with pytest.raises(ValueError, match="freedom must be more than 2, for there to be variances, got 2.0"):
+        replace(p, freedom=2.0)
     other = torch.zeros(2, 5, 2, 3)
     for call in (lambda: p.log_prob(other), lambda: p.given(other, other > 0)):
         with pytest.raises(ValueError, match=r"clips have shape \(2, 5, 2, 3\); expected \(batch, 4, 2, 3\)"):
@@ -212,5 +248,16 @@ def test_noise_is_calibrated_on_clips_that_vary_in_other_ways_too():
     near = [replace(found, noise_variance=found.noise_variance * k).log_prob(others).mean() for k in (0.98, 1.02)]
     assert found.log_prob(others).mean() > max(near)
     assert p.calibrated(p.mean[None]).noise_variance.item() == pytest.approx(0.05, rel=0.01)  # never less than it had
+    assert math.isinf(found.freedom)
     with pytest.raises(ValueError, match="no clips"):
         p.calibrated(others[:0])
+
+
+def test_freedom_is_calibrated_on_clips_that_do_not_all_vary_as_much():
+    robust = replace(prior(), freedom=5.0)
+    torch.manual_seed(1)
+    others = robust.sample(2000)
+    found = prior().calibrated(others)
+    assert found.freedom == pytest.approx(5.0, rel=0.1)
+    assert found.noise_variance.item() == pytest.approx(0.05, rel=0.05)
+    assert found.log_prob(others).mean() > prior().log_prob(others).mean()

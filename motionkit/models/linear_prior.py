@@ -1,51 +1,64 @@
-"""Probabilistic principal components of whole clips: the normal distribution that a linear model makes of motion.
+"""Probabilistic principal components of whole clips: the distribution that a linear model makes of motion.
 
 A clip, all its D numbers in a row, is mean + W z + noise, with z of q standard normal numbers and noise of one variance
 everywhere. The best such distribution has a closed form, and so has what it says of numbers that are not seen; what a
-deep model adds is what it does better than this.
+deep model adds is what it does better than this. Some people move in ways that the components hold and others do not:
+where calibration clips show that, each clip has a scale of its own, which makes Student's distribution of the normal.
 
-Source: Tipping and Bishop 1999, "Probabilistic principal component analysis", section 3.2, Eq. 7 and 8 with R = 1.
+Source: Tipping and Bishop 1999, "Probabilistic principal component analysis", section 3.2, Eq. 7 and 8 with R = 1; with
+scales: Chen, Martin and Montague 2009, "Robust probabilistic PCA with missing data and contribution analysis for
+outlier detection", section 3. Differs: scales are fitted to calibration clips, and components without them.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
+from scipy.stats import chi2
 from torch import Tensor
 
 CHUNK = 2**21  # float64 numbers in the largest buffer; a few of these are held at once
-MOST_NOISE, NOISE_STEPS, GOLDEN = 4.0, 16, (math.sqrt(5) - 1) / 2  # powers of ten, to 2 thousandths of one
+NOISE = (0.0, 4.0)  # how much more of it is looked for, in powers of ten
+FREEDOM = (0.4, 4.0)  # degrees of it, in powers of ten: with fewer there is no variance, with more no scales
+SEARCH_STEPS, GOLDEN = 16, (math.sqrt(5) - 1) / 2  # to 2 thousandths of a power of ten
 LEAST_NOISE = 1e-12  # of the largest variance: less than this left over is rounding
 
 
 @dataclass(frozen=True)
 class LinearPrior:
-    """A normal distribution of clips with covariance W W^T + noise_variance I.
+    """A distribution of clips around their mean, with scale matrix S = W W^T + noise_variance I.
 
     mean: (frames, joints, 3) in metres. loadings: W, (frames joints 3, components) in metres, in the order of a
     flattened clip. noise_variance: in square metres, more than 0.
-    They lie on the device of the clips that are asked about; densities and conditionals are computed in float64 and
+    freedom: degrees of freedom of Student's distribution, more than 2; with infinitely many it is the normal one with
+        covariance S. Otherwise each clip's covariance is S times a scale of its own, freedom / chi-squared.
+    Tensors lie on the device of the clips that are asked about; densities and conditionals are computed in float64 and
     returned in the type of those clips.
 
-    Raises: ``ValueError`` for loadings that do not fit the mean, no noise, and clips of another shape than the mean's.
+    Raises: ``ValueError`` for loadings that do not fit the mean, no noise, too little freedom, and clips of another
+    shape than the mean's.
     """
 
     mean: Float[Tensor, "frames joints 3"]
     loadings: Float[Tensor, "numbers components"]
     noise_variance: Float[Tensor, ""]
+    freedom: float = math.inf
 
     def __post_init__(self) -> None:
         if len(self.loadings) != self.mean.numel():
             raise ValueError(f"loadings have {len(self.loadings)} rows, and the mean {self.mean.numel()} numbers")
         if not self.noise_variance > 0:
             raise ValueError(f"noise_variance must be more than 0, got {self.noise_variance.item()}")
+        if not self.freedom > 2:
+            raise ValueError(f"freedom must be more than 2, for there to be variances, got {self.freedom}")
 
     @classmethod
     def fit(cls, clips: Float[Tensor, "count frames joints 3"], num_components: int) -> LinearPrior:
-        """The distribution under which the clips are most probable.
+        """The normal distribution under which the clips are most probable.
 
         Takes the eigenvectors of their covariance, which is summed up in parts: D numbers squared are less than the
         clips where those are many, and float64 leaves room for the squares. Fewer clips than D vary in the space that
@@ -84,36 +97,45 @@ class LinearPrior:
         return cls(mean.view(clips.shape[1:]).to(clips), loadings.to(clips), noise.to(clips))
 
     def calibrated(self, clips: Float[Tensor, "count frames joints 3"]) -> LinearPrior:
-        """The same axes with as much noise as makes other clips most probable, those of people that it was not fitted
-        to: they differ in more ways than the training clips showed, and what it says of gaps is then less sure and
-        nearer to the truth. Never less noise than it had.
+        """The same axes with as much noise and freedom as make other clips most probable, those of people that it was
+        not fitted to: they differ in more ways than the training clips showed, and not all of them as much. What it
+        says of gaps is then less sure and nearer to the truth. Never less noise than it had.
 
         Raises ``ValueError`` without clips.
         """
         if not len(clips):
             raise ValueError("there are no clips to calibrate by")
-        low, high = 0.0, MOST_NOISE  # powers of ten
-        for _ in range(NOISE_STEPS):  # of a golden section: the density has one peak
-            one, other = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-            if self._noisier(one).log_prob(clips).mean() < self._noisier(other).log_prob(clips).mean():
-                low = one
-            else:
-                high = other
-        return self._noisier((low + high) / 2)
+        power = _peak(lambda power: self._noisier(power)._freed(clips)[1], *NOISE)
+        return self._noisier(power)._freed(clips)[0]
 
     def _noisier(self, power: float) -> LinearPrior:
         return replace(self, noise_variance=10**power * self.noise_variance)
 
+    def _freed(self, clips: Tensor) -> tuple[LinearPrior, float]:
+        """With the freedom under which clips are most probable, and how probable they are then."""
+        distances, log_det = self._distances(clips)
+
+        def score(freedom: float) -> float:
+            return _log_density(distances, log_det, len(self.loadings), freedom).mean().item()
+
+        best = max(10 ** _peak(lambda power: score(10**power), *FREEDOM), math.inf, key=score)
+        return replace(self, freedom=best), score(best)
+
     def to(self, device: str | torch.device) -> LinearPrior:
         """The same distribution on another device."""
-        return LinearPrior(self.mean.to(device), self.loadings.to(device), self.noise_variance.to(device))
+        tensors = {name: getattr(self, name).to(device) for name in ("mean", "loadings", "noise_variance")}
+        return replace(self, **tensors)
 
     def log_prob(self, clips: Float[Tensor, "batch frames joints 3"]) -> Float[Tensor, "batch"]:
         """Log-density of each clip [nats; lengths in metres]."""
+        return _log_density(*self._distances(clips), len(self.loadings), self.freedom).to(clips.dtype)
+
+    def _distances(self, clips: Tensor) -> tuple[Float[Tensor, "batch"], Float[Tensor, ""]]:
+        """Squared distance of each clip from the mean, measured by S, and the logarithm of S's determinant."""
         self._check(clips)
         loadings, noise = self.loadings.double(), self.noise_variance.double()
         size, num_components = loadings.shape
-        root = torch.linalg.cholesky(_precision(loadings, noise))
+        root = torch.linalg.cholesky(_precision(loadings.t() @ loadings, noise))
         log_det = (size - num_components) * noise.log() + 2 * root.diagonal().log().sum()
         # Woodbury's identity, as the noise and the latent of least squares: a difference of squares would cancel.
         squares = []
@@ -121,7 +143,7 @@ class LinearPrior:
             away = (part.double() - self.mean.double()).flatten(1)
             latent = torch.cholesky_solve(loadings.t() @ away.t(), root)
             squares.append((away - (loadings @ latent).t()).square().sum(1) / noise + latent.square().sum(0))
-        return (-0.5 * (torch.cat(squares) + log_det + size * math.log(2 * math.pi))).to(clips.dtype)
+        return torch.cat(squares), log_det
 
     def latents(self, clips: Float[Tensor, "batch frames joints 3"]) -> Float[Tensor, "batch components"]:
         """What to expect of z given each clip: its principal components, the largest first, each in units of its own
@@ -131,7 +153,7 @@ class LinearPrior:
         """
         self._check(clips)
         loadings, noise = self.loadings.double(), self.noise_variance.double()
-        root = torch.linalg.cholesky(_precision(loadings, noise))
+        root = torch.linalg.cholesky(_precision(loadings.t() @ loadings, noise))
         away = (clips.double() - self.mean.double()).flatten(1)
         return torch.cholesky_solve(loadings.t() @ away.t(), root).t().to(clips.dtype)
 
@@ -145,6 +167,10 @@ class LinearPrior:
         away = torch.randn(count, num_components, **like) @ self.loadings.t()
         if has_noise:
             away = away + self.noise_variance.sqrt() * torch.randn(count, size, **like)
+        if math.isfinite(self.freedom):
+            even = torch.rand(count, 1, generator=generator, dtype=torch.float64, device=self.mean.device)
+            scale = self.freedom / torch.from_numpy(chi2.ppf(even.cpu().numpy(), self.freedom))
+            away = away * scale.sqrt().to(away)
         return self.mean + away.view(count, *self.mean.shape)
 
     def given(
@@ -155,20 +181,27 @@ class LinearPrior:
         Values of ``clips`` that are not seen have no influence; they may be NaN.
         """
         self._check(clips)
-        loadings, noise = self.loadings.double(), self.noise_variance.double()
-        size, num_components = loadings.shape
-        away = torch.where(is_seen, clips.double() - self.mean.double(), 0.0).flatten(1)
-        mean, variance = torch.empty_like(away), torch.empty_like(away)
-        step = max(1, CHUNK // (size * num_components))
-        for at in (slice(start, start + step) for start in range(0, len(clips), step)):
-            seen = loadings * is_seen[at].flatten(1)[:, :, None]
-            root = torch.linalg.cholesky(_precision(seen, noise))
-            latent = torch.cholesky_solve(loadings.t() @ away[at, :, None], root)
-            mean[at] = (loadings @ latent)[:, :, 0]
-            spread = torch.linalg.solve_triangular(root, loadings.t().expand(len(seen), -1, -1), upper=False)
-            variance[at] = noise * (1 + torch.linalg.vector_norm(spread, dim=1).square())
-        mean, variance = (x.view(clips.shape).to(clips.dtype) for x in (self.mean.double().flatten() + mean, variance))
-        return torch.where(is_seen, clips, mean), torch.where(is_seen, 0.0, variance)
+        loadings, noise, center = self.loadings.double(), self.noise_variance.double(), self.mean.double().flatten()
+        whole = loadings.t() @ loadings
+        mean, variance = clips.clone(), torch.zeros_like(clips)
+        for clip, seen, its_mean, its_variance in zip(clips, is_seen, mean, variance, strict=True):
+            seen = seen.flatten()
+            if seen.all():
+                continue
+            shown, hidden = loadings[seen], loadings[~seen]
+            # the product over all numbers less that over the lost ones costs less where few are lost
+            products = shown.t() @ shown if len(shown) < len(hidden) else whole - hidden.t() @ hidden
+            root = torch.linalg.cholesky(_precision(products, noise))
+            away = clip.flatten()[seen].double() - center[seen]
+            latent = torch.cholesky_solve((shown.t() @ away)[:, None], root)[:, 0]
+            spread = torch.linalg.solve_triangular(root, hidden.t(), upper=False)
+            open_variance = noise * (1 + torch.linalg.vector_norm(spread, dim=0).square())
+            if math.isfinite(self.freedom):
+                distance = (away - shown @ latent).square().sum() / noise + latent.square().sum()
+                open_variance = open_variance * (self.freedom + distance) / (self.freedom + len(shown) - 2)
+            its_mean.view(-1)[~seen] = (center[~seen] + hidden @ latent).to(clips.dtype)
+            its_variance.view(-1)[~seen] = open_variance.to(clips.dtype)
+        return mean, variance
 
     def _check(self, clips: Tensor) -> None:
         frames, joints, _ = self.mean.shape
@@ -176,7 +209,25 @@ class LinearPrior:
             raise ValueError(f"clips have shape {tuple(clips.shape)}; expected (batch, {frames}, {joints}, 3)")
 
 
-def _precision(loadings: Float[Tensor, "*batch numbers components"], noise: Tensor) -> Tensor:
-    """That of the latent given the numbers of these rows, times the variance of the noise."""
-    eye = torch.eye(loadings.shape[-1], dtype=loadings.dtype, device=loadings.device)
-    return loadings.mT @ loadings + noise * eye
+def _precision(products: Float[Tensor, "components components"], noise: Tensor) -> Tensor:
+    """That of the latent given numbers whose loadings have these products, times the variance of the noise."""
+    return products + noise * torch.eye(len(products), dtype=products.dtype, device=products.device)
+
+
+def _log_density(distances: Tensor, log_det: Tensor, size: int, freedom: float) -> Float[Tensor, "batch"]:
+    """Of points of so many dimensions at squared distances from the mean."""
+    if math.isinf(freedom):
+        return -0.5 * (distances + log_det + size * math.log(2 * math.pi))
+    whole = math.lgamma((freedom + size) / 2) - math.lgamma(freedom / 2) - size / 2 * math.log(freedom * math.pi)
+    return whole - 0.5 * log_det - (freedom + size) / 2 * (distances / freedom).log1p()
+
+
+def _peak(height: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function with one peak is highest, by golden sections."""
+    for _ in range(SEARCH_STEPS):
+        one, other = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
+        if height(one) < height(other):
+            low = one
+        else:
+            high = other
+    return (low + high) / 2
