@@ -230,7 +230,7 @@ def test_parts_that_do_not_fit_are_refused(unchecked):
         replace(p, loadings=p.loadings[1:])
     with pytest.raises(ValueError, match=r"noise_variance must be more than 0, got 0\.0"):
         replace(p, noise_variance=torch.tensor(0.0))
-    with pytest.raises(ValueError, match="freedom must be more than 2, for there to be variances, got 2.0"):
+    with pytest.raises(ValueError, match=r"freedom must be more than 2, for there to be variances, got 2\.0"):
         replace(p, freedom=2.0)
     other = torch.zeros(2, 5, 2, 3)
     for call in (lambda: p.log_prob(other), lambda: p.given(other, other > 0)):
