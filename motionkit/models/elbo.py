@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from motionkit.models.clip_gaussian import ClipGaussian
 from motionkit.models.gaussian import Gaussian
@@ -53,6 +53,20 @@ def elbo_loss(
     return {"loss": kl_weight * kl - log_likelihood, "kl_weight": torch.tensor(kl_weight)} | told
 
 
+class ClipVAE(nn.Module):
+    """What variational models of clips train by; they have ``infer``, and a ``config`` with ``kl_start``, the weight of
+    the divergence at first, and ``kl_steps``, the step from which it is 1."""
+
+    def loss(self, batch: Tensor | Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
+        """See ``elbo_loss``. batch: see ``parts_of``."""
+        clips, shown, classes = parts_of(batch)
+        return elbo_loss(self.infer(shown, classes), clips, self.kl_weight(step))
+
+    def kl_weight(self, step: int) -> float:
+        """Weight of the divergence at this step."""
+        return warm_up(self.config.kl_start, 1.0, self.config.kl_steps, step)
+
+
 def parts_of(batch: Tensor | Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
     """Clips, what the encoder is shown of them, and classes or ``None``, of a batch: clips (B, T, J, 3) alone, or
     ``{"clips": clips, "input": clips with gaps filled in somehow, "classes": (B,) int64}``, all but the first optional.
@@ -65,9 +79,9 @@ def parts_of(batch: Tensor | Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tens
     return batch["clips"], batch.get("input", batch["clips"]), batch.get("classes")
 
 
-def warm_up(start: float, steps: int, step: int) -> float:
-    """Weight of the divergence at a step: from ``start`` to 1 in a line, which it reaches at step ``steps``."""
-    return start + (1 - start) * min(1.0, step / steps)
+def warm_up(start: float, end: float, steps: int, step: int) -> float:
+    """The weight at a step: from ``start`` to ``end`` in a line, which it reaches at step ``steps``."""
+    return start + (end - start) * min(1.0, step / steps)
 
 
 def log_posterior(seen: Inference) -> Float[Tensor, "levels batch"]:

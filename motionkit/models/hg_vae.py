@@ -12,7 +12,7 @@ transform is replaced by its inverse; a bias is shared by all nodes; and the top
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from motionkit.models.clip_gaussian import ClipGaussian
 from motionkit.models.clip_nodes import ClipNodes, Layout
-from motionkit.models.elbo import Inference, elbo_loss, parts_of, warm_up
+from motionkit.models.elbo import ClipVAE, Inference
 from motionkit.models.gaussian import Gaussian, standard
 from motionkit.models.graph_layers import GraphBlock, GraphConv, GraphGaussian
 
@@ -115,7 +115,7 @@ def off_levels(num_levels: int, depth: int, keep: Literal["lowest", "highest"] =
     return tuple(range(num_levels - depth)) if keep == "lowest" else tuple(range(depth, num_levels))
 
 
-class HGVAE(nn.Module):
+class HGVAE(ClipVAE):
     """Clips (batch, frames, joints, 3), metres, root at the origin <-> latents (nodes, batch, features) a level.
 
     Trains with ``loss``. All noise is of torch's global generator.
@@ -235,15 +235,6 @@ class HGVAE(nn.Module):
         """Draws of z0 from its prior."""
         nodes, features = self.config.levels[-1]
         return torch.randn(nodes, count, features, device=self.top.mean.weight.device)
-
-    def loss(self, batch: Tensor | Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
-        """See ``elbo_loss``. batch: see ``parts_of``."""
-        clips, shown, classes = parts_of(batch)
-        return elbo_loss(self.infer(shown, classes), clips, self.kl_weight(step))
-
-    def kl_weight(self, step: int) -> float:
-        """Weight of the divergence at this step."""
-        return warm_up(self.config.kl_start, self.config.kl_steps, step)
 
     def _activations(self, clips: Tensor) -> list[Tensor]:
         """What the posteriors read of the clips, from the clips up."""

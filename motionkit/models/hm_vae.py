@@ -15,7 +15,6 @@ none; in Li's program that weight stands beside a mean squared error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,7 +25,7 @@ from torch import Tensor, nn
 from motionkit.data.skeleton import AMASS_18
 from motionkit.models.clip_gaussian import ClipGaussian
 from motionkit.models.clip_nodes import ClipNodes
-from motionkit.models.elbo import Inference, elbo_loss, parts_of, warm_up
+from motionkit.models.elbo import ClipVAE, Inference, warm_up
 from motionkit.models.gaussian import standard
 from motionkit.models.graph_layers import GraphBlock, GraphConv, GraphGaussian
 
@@ -90,7 +89,7 @@ class HMVAEConfig:
 PUBLISHED = HMVAEConfig(kl_end=0.003)
 
 
-class HMVAE(nn.Module):
+class HMVAE(ClipVAE):
     """Clips (batch, frames, joints, 3), metres, root at the origin <-> latents (nodes, batch, features) of two levels.
 
     Trains with ``loss``; ``nodes.standardize`` before it spares steps. All noise is of torch's global generator.
@@ -166,15 +165,10 @@ class HMVAE(nn.Module):
         c = self.config
         return torch.randn(3 * len(c.groups), count, c.level_features, device=self.top.mean.weight.device)
 
-    def loss(self, batch: Tensor | Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
-        """See ``elbo_loss``. batch: see ``parts_of``."""
-        clips, shown, classes = parts_of(batch)
-        return elbo_loss(self.infer(shown, classes), clips, self.kl_weight(step))
-
     def kl_weight(self, step: int) -> float:
         """Weight of the divergence at this step."""
         c = self.config
-        return c.kl_start + (c.kl_end - c.kl_start) * warm_up(0, c.kl_steps, step)
+        return warm_up(c.kl_start, c.kl_end, c.kl_steps, step)
 
     def _begun(self, z0: Tensor) -> Tensor:
         return self.pooling.undo(self.from_top(z0))

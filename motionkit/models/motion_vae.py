@@ -9,7 +9,6 @@ Differs: that program reshapes clips for HG-VAE in a way that mixes joints and f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from motionkit.models.clip_gaussian import ClipGaussian
 from motionkit.models.clip_nodes import ClipNodes
-from motionkit.models.elbo import Inference, elbo_loss, parts_of, warm_up
+from motionkit.models.elbo import ClipVAE, Inference
 from motionkit.models.gaussian import LOG_VAR_RANGE, Gaussian, standard
 
 
@@ -58,7 +57,7 @@ class MotionVAEConfig:
             raise ValueError(f"kl_start must be 0 to 1, got {self.kl_start}")
 
 
-class MotionVAE(nn.Module):
+class MotionVAE(ClipVAE):
     """Clips (batch, frames, joints, 3), metres, root at the origin <-> one latent vector, (1, batch, latent_dim).
 
     Trains with ``loss``; ``nodes.standardize`` before it spares steps. All noise is of torch's global generator.
@@ -112,15 +111,6 @@ class MotionVAE(nn.Module):
     def sample_top(self, count: int) -> Float[Tensor, "1 count features"]:
         """Draws of the latent from its prior."""
         return torch.randn(1, count, self.config.latent_dim, device=self.latent.mean.weight.device)
-
-    def loss(self, batch: Tensor | Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
-        """See ``elbo_loss``. batch: see ``parts_of``."""
-        clips, shown, classes = parts_of(batch)
-        return elbo_loss(self.infer(shown, classes), clips, self.kl_weight(step))
-
-    def kl_weight(self, step: int) -> float:
-        """Weight of the divergence at this step."""
-        return warm_up(self.config.kl_start, self.config.kl_steps, step)
 
     def _output(self, z: Tensor) -> ClipGaussian:
         flat = self.out(self.decoder(z[0]))

@@ -17,6 +17,7 @@ from motionkit.plotting import colors
 from motionkit.plotting.charts import quiet
 from motionkit.plotting.motion import limb_sides, side_view
 from motionkit.plotting.noise_curves import banded_line, name_at_the_end
+from motionkit.plotting.strips import frame_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,16 +74,7 @@ def imputed_strip(
         is_off = np.linalg.norm(motion[frames] - truth[frames], axis=-1) >= _LEAST_M
         bodies[title] = _poses(axes, flat + shift, true + shift, is_off, is_lost, skeleton, shades)
         axes.set_title(title, loc="left", fontsize=9.5, color=colors.INK, pad=2)
-        axes.set_xlim(-0.55 * spacing, (len(frames) - 0.45) * spacing)
-        axes.set_ylim(low - 0.04 * (high - low), high + 0.04 * (high - low))
-        axes.set_aspect("equal")
-        axes.set_yticks([])
-        axes.tick_params(length=0, colors=colors.MUTED, labelsize=8.5)
-        for edge in axes.spines.values():
-            edge.set_visible(False)
-    named = [f"{frame / fps:.2f}" if fps else str(frame) for frame in frames]
-    rows[-1].set_xticks(np.arange(len(frames)) * spacing, named)
-    rows[-1].set_xlabel("time [s]" if fps else "frame")
+    frame_rows(rows, frames, spacing, (low, high), fps)
     return bodies
 
 

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Int
 
 from motionkit.data.skeleton import Skeleton
 from motionkit.plotting import colors
 from motionkit.plotting.motion import limb_sides, side_view
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure, SubFigure
 
@@ -70,6 +72,24 @@ def pose_rows(
         ]
         bodies[title] = [axes.add_collection(artist) for artist in artists]
         axes.text(-0.6 * spacing, (low + high) / 2, title, ha="right", va="center", fontsize=9.5, color=colors.INK)
+    frame_rows(rows, frames, spacing, (low, high), fps, aside)
+    return bodies
+
+
+def frame_rows(
+    rows: Sequence[Axes],
+    frames: Int[np.ndarray, "poses"],
+    spacing: float,
+    heights: tuple[float, float],
+    fps: float | None,
+    aside: float = 0.0,
+) -> None:
+    """Axes of poses below each other, without edges: the frames stand side by side so far apart, named by time below.
+
+    spacing, heights, aside: in metres; ``aside`` is room for titles on the left.
+    """
+    low, high = heights
+    for axes in rows:
         axes.set_xlim(-0.55 * spacing - aside, (len(frames) - 0.45) * spacing)
         axes.set_ylim(low - 0.04 * (high - low), high + 0.04 * (high - low))
         axes.set_aspect("equal")
@@ -80,7 +100,6 @@ def pose_rows(
     named = [f"{frame / fps:.2f}" if fps else str(frame) for frame in frames]
     rows[-1].set_xticks(np.arange(len(frames)) * spacing, named)
     rows[-1].set_xlabel("time [s]" if fps else "frame")
-    return bodies
 
 
 def _room(figure: Figure | SubFigure, titles: Sequence[str], height: float) -> tuple[float, float]:
