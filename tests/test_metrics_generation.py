@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from motionkit.data.skeleton import AMASS_18, Skeleton
+from motionkit.metrics import generation
 from motionkit.metrics.generation import bone_variation, mean_speed, sample_statistics, spread_mm
 
 # two bones, of which one limb is no bone
@@ -72,3 +73,10 @@ def test_clips_without_steps_or_bones_are_refused():
     for skeleton in (keypoints, AMASS_18):
         with pytest.raises(ValueError, match=f"skeleton '{skeleton.name}' has no bones for clips of shape"):
             bone_variation(bodies((1, 2)), skeleton)
+
+
+def test_the_spread_of_a_large_class_is_that_of_some_of_its_clips(monkeypatch):
+    clips = torch.arange(9.0).view(9, 1, 1, 1).expand(-1, 1, 2, 3) / 1000
+    labels = torch.zeros(9, dtype=torch.int64)
+    monkeypatch.setattr(generation, "MOST_CLIPS", 3)  # the first, the middle and the last: 4, 8 and 4 apart
+    assert spread_mm(clips, labels) == pytest.approx(math.sqrt(3) * 16 / 3, rel=1e-4)
