@@ -7,7 +7,7 @@ import torch
 
 from motionkit.fitting.surroundings import seeded
 from motionkit.models.hg_vae import HGVAE, HGVAEConfig
-from motionkit.models.motion_samples import between, draw_classes, draw_classes_linear, level_by_level
+from motionkit.models.motion_samples import between, draw_classes, draw_classes_linear, level_by_level, tops_like
 
 TINY = HGVAEConfig(3, 8, levels=((9, 8), (4, 8), (1, 12)), trunk_features=16)
 
@@ -34,6 +34,25 @@ def test_classes_are_drawn_class_by_class_and_the_seed_decides():
     assert not torch.equal(draw_classes(model, 4, seed=8)[0], clips)
     with pytest.raises(ValueError, match="the model has no classes; build it with num_classes"):
         draw_classes(build(), 4, seed=7)
+
+
+def test_z0_of_a_class_is_drawn_where_its_clips_have_theirs():
+    model = build(replace(TINY, num_classes=2))
+    torch.manual_seed(1)
+    clips, classes = torch.cat([torch.randn(300, 8, 3, 3), 3 + torch.randn(40, 8, 3, 3)]), torch.arange(340) // 300
+    drawn = tops_like(model, clips, classes, 4000)[0].detach()
+    posterior = model.infer(clips, classes).posteriors[0]
+    for label, part in ((0, drawn[:4000]), (1, drawn[4000:])):
+        mean, var = (x[0, classes == label].detach() for x in (posterior.mean, posterior.log_var.exp()))
+        spread = mean.var(0) + var.mean(0)  # of one draw from the posterior of each clip
+        assert ((part.mean(0) - mean.mean(0)).abs() < 5 * (spread / len(mean)).sqrt()).all()
+        assert 0.5 < part.var(0).sum() / spread.sum() < 1.5
+    like, labels = draw_classes(model, 3, seed=7, like=(clips, classes))
+    assert torch.equal(like, draw_classes(model, 3, seed=7, like=(clips, classes))[0])
+    assert labels.tolist() == [0] * 3 + [1] * 3
+    assert not torch.equal(like, draw_classes(model, 3, seed=7)[0])
+    with pytest.raises(ValueError, match="1 clips are of class 1; to be like them takes 2 or more"):
+        draw_classes(model, 3, seed=7, like=(clips[:301], classes[:301]))
 
 
 def test_fewer_levels_are_the_same_draw_of_the_others():

@@ -11,21 +11,55 @@ from motionkit.fitting.surroundings import seeded
 from motionkit.models.hg_vae import HGVAE
 from motionkit.models.linear_prior import LinearPrior
 
+CHUNK = 256  # clips that a model looks at together
+
 
 def draw_classes(
-    model: HGVAE, count: int, *, seed: int, drawn_levels: int | None = None
+    model: HGVAE,
+    count: int,
+    *,
+    seed: int,
+    drawn_levels: int | None = None,
+    like: tuple[Float[Tensor, "clips frames joints 3"], Int[Tensor, "clips"]] | None = None,
 ) -> tuple[Float[Tensor, "draws frames joints 3"], Int[Tensor, "draws"]]:
     """``count`` clips of each class of a model, class by class, and the classes. drawn_levels: see ``HGVAE.generate``;
     with the same seed z0 is the same.
 
-    Raises ``ValueError`` for a model without classes.
+    like: clips and their classes. z0 is then drawn from the normal distribution of the posteriors of a class' clips,
+        and not from its prior, which is that of all classes together.
+    Raises ``ValueError`` for a model without classes, and for one of its classes with fewer than 2 clips to be like.
+    Source of ``like``: Ghosh and others 2020, "From variational to deterministic autoencoders", section 4; here a
+    normal distribution a class.
     """
     if not model.config.num_classes:
         raise ValueError("the model has no classes; build it with num_classes")
     device = model.nodes.scale.device
     classes = torch.arange(model.config.num_classes, device=device).repeat_interleave(count)
     with seeded(device, seed):
-        return model.generate(model.sample_top(len(classes)), classes, drawn_levels=drawn_levels).mean, classes
+        z0 = model.sample_top(len(classes)) if like is None else tops_like(model, *like, count)
+        return model.generate(z0, classes, drawn_levels=drawn_levels).mean, classes
+
+
+@torch.no_grad()
+def tops_like(
+    model: HGVAE, clips: Float[Tensor, "clips frames joints 3"], classes: Int[Tensor, "clips"], count: int
+) -> Float[Tensor, "nodes draws features"]:
+    """``count`` z0 for each class of a model, class by class, of the normal distribution of draws from its clips'
+    posteriors. The noise is of torch's global generator.
+
+    Raises ``ValueError`` for a class with fewer than 2 clips.
+    """
+    parts = zip(clips.split(CHUNK), classes.split(CHUNK), strict=True)
+    tops = torch.cat([model.infer(*part, has_output=False).latents[0] for part in parts], 1)
+    drawn = []
+    for label in range(model.config.num_classes):
+        own = tops[:, classes == label].movedim(1, 0)
+        if len(own) < 2:
+            raise ValueError(f"{len(own)} clips are of class {label}; to be like them takes 2 or more")
+        # weights of the clips themselves: the covariance of few clips has no root, and none is needed
+        weights = torch.randn(count, len(own), device=own.device) / (len(own) - 1) ** 0.5
+        drawn.append(own.mean(0) + torch.einsum("dc,cnf->dnf", weights, own - own.mean(0)))
+    return torch.cat(drawn).movedim(0, 1)
 
 
 def draw_classes_linear(
