@@ -8,9 +8,10 @@ from torch import nn
 from torch.distributions import MultivariateNormal, Normal
 
 from motionkit.metrics import scores
-from motionkit.metrics.scores import likelihoods, usual_scores
+from motionkit.metrics.scores import leftover_scores, likelihoods, usual_scores
 from motionkit.models.clip_gaussian import ClipGaussian
 from motionkit.models.elbo import Inference
+from motionkit.models.fillers import MeanMotion
 from motionkit.models.gaussian import Gaussian, standard
 from motionkit.models.hg_vae import HGVAE, HGVAEConfig
 
@@ -126,6 +127,22 @@ def test_a_model_of_the_kit_is_judged():
     torch.testing.assert_close(found["log p(z|x)"], found["log p(z|x), level 0"] + found["log p(z|x), level 1"])
     assert all(values.shape == (6,) and values.dtype == torch.float32 for values in found.values())
     assert all(len(values) == 0 for values in usual_scores(model, CLIPS[:0].float(), num_draws=1, seed=0).values())
+
+
+def test_leftovers_count_by_how_fast_they_are(monkeypatch):
+    """Of a model that makes nothing of a clip: slow leftovers of 1 m are usual, fast ones of 1 mm."""
+    mean = MeanMotion(torch.zeros(4, 2, 3, dtype=torch.float64))
+    leftovers = torch.full((4, 2, 3), 2 * math.log(1e-3), dtype=torch.float64)
+    leftovers[0] = 0.0  # log m^2, of the slowest coefficient
+    slow = torch.ones(2, 4, 2, 3, dtype=torch.float64) / 10
+    fast = slow.clone()
+    fast[:, 1] += 0.01
+    found = leftover_scores(mean, torch.cat([slow, fast]), leftovers)
+    constant = -0.5 * (24 * math.log(2 * math.pi) + leftovers.sum().item())
+    assert found[0].item() == pytest.approx(constant - 0.5 * 6 * 4 * 0.01)  # 6 coordinates, each of 4 frames of 0.1 m
+    assert (found[:2] > found[2:] + 100).all()
+    monkeypatch.setattr(scores, "CHUNK", 3)
+    torch.testing.assert_close(leftover_scores(mean, torch.cat([slow, fast]), leftovers), found)
 
 
 def test_no_draws_are_refused():

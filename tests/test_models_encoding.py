@@ -82,6 +82,8 @@ def test_a_tokenizer_of_ones_own_is_found_by_its_folder(tmp_path, tokenizer):
     assert torch.equal(load_tokenizer(tmp_path / "mine").quantizer.codebook, tokenizer.quantizer.codebook)
     with pytest.raises(ValueError, match="'nobodys'"):
         load_tokenizer("nobodys")
+    with pytest.raises(ValueError, match="'hg-vae-18-50' is a HGVAE, and no tokenizer"):
+        load_tokenizer("hg-vae-18-50")
 
 
 # ---- statistics without a model --------------------------------------------------------------------------------------

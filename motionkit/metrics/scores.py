@@ -1,4 +1,5 @@
-"""How usual a clip is to a generative model: the density of its latents, level by level, and the evidence.
+"""How usual a clip is to a generative model: the density of its latents, level by level, the evidence, and the density
+of what reconstructions leave over.
 
 All scores are log-densities in nats: the higher, the more usual. They compare clips of one shape under one model, and
 none says "unusual" by itself: ``motionkit.metrics.detection`` sets thresholds.
@@ -16,12 +17,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from motionkit.fitting.surroundings import eval_mode, seeded
+from motionkit.models.clip_gaussian import ClipGaussian
 from motionkit.models.elbo import Inference, elbo_loss, log_evidence, log_posterior
+from motionkit.models.imputation import Reconstructing
 
 CHUNK = 256  # clips that are judged at once
 
 POSTERIOR = "log p(z|x)"
 EVIDENCE = "evidence"
+LEFTOVERS = "leftovers"
 
 
 @runtime_checkable
@@ -100,6 +104,23 @@ def posterior_of_means(
     return torch.cat([
         log_posterior(model.infer(part, None if classes is None else classes[at], is_drawn=False)).sum(0)
         for at, part in ((slice(n, n + CHUNK), clips[n : n + CHUNK]) for n in range(0, max(1, len(clips)), CHUNK))
+    ])  # fmt: skip
+
+
+@torch.no_grad()
+def leftover_scores(
+    model: Reconstructing,
+    clips: Float[Tensor, "clips frames joints 3"],
+    leftovers: Float[Tensor, "frames joints 3"],
+) -> Float[Tensor, "clips"]:
+    """Log-density [nats; lengths in metres] of what reconstructions leave over, if it varies in time as on calibration
+    clips: what is fast where leftovers are slow is improbable, however small.
+
+    leftovers: of ``motionkit.models.imputation.leftovers_of``.
+    """
+    return torch.cat([
+        ClipGaussian(model.reconstruct(part), leftovers.expand(part.shape).to(part), is_spectral=True).log_prob(part)
+        for part in clips.split(CHUNK)
     ])  # fmt: skip
 
 

@@ -60,11 +60,15 @@ class EncodedWindows:
 def load_tokenizer(name_or_folder: str | Path, device: str | torch.device = "cpu") -> VQGAN | DVAE:
     """A trained tokenizer that comes with the kit (see ``PRETRAINED``), or one of your own, saved by ``save_weights``.
 
-    Raises as ``load_pretrained`` for an unknown name and as ``load_weights`` for a folder.
+    Raises as ``load_pretrained`` for an unknown name and as ``load_weights`` for a folder; ``ValueError`` for the name
+    of a model that makes no tokens.
     """
     if Path(name_or_folder).is_dir():
         return load_weights((VQGAN, DVAE), name_or_folder, device)[0]
-    return load_pretrained(str(name_or_folder), device)
+    model = load_pretrained(str(name_or_folder), device)
+    if not isinstance(model, VQGAN | DVAE):
+        raise ValueError(f"{str(name_or_folder)!r} is a {type(model).__name__}, and no tokenizer")
+    return model
 
 
 @torch.no_grad()

@@ -15,14 +15,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
 from motionkit.data.atomic import written_whole
 from motionkit.models.dvae import DVAE
+from motionkit.models.hg_vae import HGVAE
 from motionkit.models.vqgan import VQGAN
 from motionkit.models.weights import WEIGHTS, load_weights, save_weights
+
+Model = VQGAN | DVAE | HGVAE
 
 FOLDER = Path(__file__).with_suffix("")
 INDEX = "index.json"
@@ -48,15 +51,17 @@ def read_index(folder: Path = FOLDER) -> dict[str, Pretrained]:
 PRETRAINED: Mapping[str, Pretrained] = MappingProxyType(read_index())
 
 
-def load_pretrained(name: str, device: str | torch.device = "cpu", *, folder: Path = FOLDER) -> VQGAN | DVAE:
+def load_pretrained(name: str, device: str | torch.device = "cpu", *, folder: Path = FOLDER) -> Model:
     """A trained model in evaluation mode, single precision.
 
-    name: one of ``PRETRAINED``: ``<model>-<view>-f<compression>-<codes>``, and ``-denoiser`` where it was trained to
-        draw clean video of corrupted keypoints. Its ``about`` says which windows it reads.
+    name: one of ``PRETRAINED``. Tokenizers are ``<model>-<view>-f<compression>-<codes>``, and ``-denoiser`` where one
+        was trained to draw clean video of corrupted keypoints; models of clips are ``<model>-<joints>-<frames>``. The
+        ``about`` of each says which windows it reads.
     folder: where models and their index lie, if not in the kit.
 
-    The kit's models read heatmap video (B, 16 limbs, 32 frames, 64, 64) in [0, 1] of ``H36M_17`` at 20 fps, as
-    ``HeatmapVideo(H36M_17, "2d", 64, 0.75, cameras)`` draws it; ``encode_windows`` goes from windows to tokens.
+    The kit's tokenizers read heatmap video (B, 16 limbs, 32 frames, 64, 64) in [0, 1] of ``H36M_17`` at 20 fps, as
+    ``HeatmapVideo(H36M_17, "2d", 64, 0.75, cameras)`` draws it; ``encode_windows`` goes from windows to tokens. Models
+    of clips read windows of ``pelvis_windows``.
 
     >>> model = load_pretrained("vqgan-2d-f16-128")
     >>> tokens = model.encode(torch.zeros(1, 16, 32, 64, 64))
@@ -76,18 +81,17 @@ def load_pretrained(name: str, device: str | torch.device = "cpu", *, folder: Pa
         raise ValueError(
             f"{path}: SHA-256 is {found}, expected {index[name].sha256}: the file is damaged; install the kit again"
         )
-    return load_weights((VQGAN, DVAE), folder / name, device)[0]
+    return load_weights(get_args(Model), folder / name, device)[0]
 
 
-def keep_pretrained(
-    model: VQGAN | DVAE, name: str, about: str, provenance: Mapping[str, Any], folder: Path = FOLDER
-) -> None:
-    """Put a trained model among the pretrained ones, in place of one of that name: ``for_inference``, and compact.
+def keep_pretrained(model: Model, name: str, about: str, provenance: Mapping[str, Any], folder: Path = FOLDER) -> None:
+    """Put a trained model among the pretrained ones, in place of one of that name: ``for_inference``, and a tokenizer
+    compact.
 
-    Rounding the weights moved the SSIM of unseen clips by less than 0.003 and their PSNR by less than 0.01 dB, up or
+    Rounding their weights moved the SSIM of unseen clips by less than 0.003 and their PSNR by less than 0.01 dB, up or
     down, in six VQ-GANs of the kit; the file is a quarter as large.
     """
-    save_weights(for_inference(model), folder / name, provenance, is_compact=True)
+    save_weights(for_inference(model), folder / name, provenance, is_compact=not isinstance(model, HGVAE))
     index = read_index(folder) if (folder / INDEX).is_file() else {}
     index[name] = Pretrained(_sha256(folder / name / WEIGHTS), about)
     entries = {key: asdict(entry) for key, entry in sorted(index.items(), key=_by_numbers)}
@@ -95,13 +99,13 @@ def keep_pretrained(
         aside.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
 
 
-def for_inference(model: VQGAN | DVAE) -> VQGAN | DVAE:
+def for_inference(model: Model) -> Model:
     """The model without what training alone needs; ``reconstruct``, ``encode`` and ``decode`` stay equal to the bit.
 
     Leaves out the discriminator, and the running statistics of a moving-average codebook, which then is an ordinary
-    one. Residual codebooks keep theirs; a dVAE has none.
+    one. Residual codebooks keep theirs; other models have none.
     """
-    if isinstance(model, DVAE):
+    if not isinstance(model, VQGAN):
         return copy.deepcopy(model).eval()
     config = replace(model.config, adversarial_start=None)
     if config.quantizer == "ema":

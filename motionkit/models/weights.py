@@ -100,7 +100,11 @@ def config_from_dict(config_type: type[Config], values: Mapping[str, Any]) -> Co
     unknown = sorted(set(values) - known)
     if unknown:
         raise ValueError(f"{config_type.__name__} has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    return config_type(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    return config_type(**{key: _as_tuples(value) for key, value in values.items()})
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def _compact(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

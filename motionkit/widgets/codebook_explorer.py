@@ -15,7 +15,9 @@ from torch import Tensor
 from motionkit.data.keypoints import Keypoints, write_keypoints
 from motionkit.data.windows import Windows
 from motionkit.metrics.tokens import similar_codes
+from motionkit.models.dvae import DVAE
 from motionkit.models.pretrained import PRETRAINED, load_pretrained
+from motionkit.models.vqgan import VQGAN
 from motionkit.plotting import colors
 from motionkit.plotting.charts import token_grid, token_usage
 from motionkit.plotting.heatmaps import PROJECTIONS
@@ -59,7 +61,8 @@ def explore_codebook(
     Raises ``ValueError`` without windows or models.
     """
     if models is None:
-        models = {name: load_pretrained(name) for name in PRETRAINED}
+        loaded = {name: load_pretrained(name) for name in PRETRAINED}
+        models = {name: model for name, model in loaded.items() if isinstance(model, VQGAN | DVAE)}
     if not models:
         raise ValueError("explore_codebook: there are no models to explore")
     explorer = CodebookExplorer(SeenWindows(windows, video, seed), models, Path(folder))
