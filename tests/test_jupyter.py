@@ -330,8 +330,8 @@ def test_gaps_are_painted_filled_and_given_back_and_new_motion_plays(serve, open
     grid.scroll_into_view_if_needed()
     paint()
     wait_until(page, lambda: picture.evaluate(PIXELS) != clear, "the picture does not follow the brush")
-    assert grid.locator(".lost").count() == 11
-    assert page.get_by_text("1% missing").is_visible()
+    wait_until(page, lambda: grid.locator(".lost").count() == 11, "the brush does not take what it passes")
+    wait_until(page, page.get_by_text("1% missing").is_visible, "it is not said how much is missing")
     painted = picture.evaluate(PIXELS)
     steps = page.locator(".widget-slider", has=page.get_by_text("steps", exact=True)).locator(".noUi-handle")
     steps.focus()
