@@ -232,6 +232,14 @@ def test_logarithms_of_negative_scores(axes):
     assert -200 < high < 0
 
 
+def test_scores_of_one_power_of_ten_have_numbers_beside_them(axes):
+    posterior_curves(axes, SHARES, {"start": [[-2600.0], [-4100.0]], "truth": [-2500.0]}, log=True)
+    axes.figure.draw_without_rendering()
+    shown = {label.get_text(): y for y, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)}
+    assert shown["\N{MINUS SIGN}5,000"] == -5000
+    assert shown["\N{MINUS SIGN}2,000"] == -2000
+
+
 def test_scores_of_another_shape_are_refused(axes):
     with pytest.raises(ValueError, match=r"scores 'x' have shape \(3, 4\); expected \(2, clips\) or \(clips,\)"):
         posterior_curves(axes, SHARES, {"x": np.zeros((3, 4))})

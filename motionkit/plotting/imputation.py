@@ -300,8 +300,15 @@ def _over_clips(values: np.ndarray, use_quantiles: bool) -> tuple[np.ndarray, np
 
 
 def _log_both_ways(axes: Axes, values: np.ndarray) -> None:
-    """A vertical axis that is logarithmic on both sides of 0, from the power of ten below the smallest value on."""
+    """A vertical axis that is logarithmic on both sides of 0, from the power of ten below the smallest value on; one of
+    less than two decades has numbers at 2 and 5 times a power too."""
+    from matplotlib.ticker import FuncFormatter, SymmetricalLogLocator
+
     sizes = np.abs(values[values != 0])
-    axes.set_yscale("symlog", linthresh=10 ** np.floor(np.log10(sizes.min())) if len(sizes) else 1.0)
+    least = 10 ** np.floor(np.log10(sizes.min())) if len(sizes) else 1.0
+    axes.set_yscale("symlog", linthresh=least)
+    if len(sizes) and sizes.max() < 100 * least:
+        axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=least, subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}".replace("-", "\N{MINUS SIGN}")))
     axes.yaxis.get_major_locator().set_params(numticks=7)
     axes.autoscale_view()  # the limits may be those of the linear scale
