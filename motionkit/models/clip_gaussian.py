@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from motionkit.representation.dct import dct, dct_matrix
@@ -70,18 +70,20 @@ class Bridge:
     is_seen: (batch, frames, joints, 3). gaps: (batch joints 3,) the coordinates with a number that is not seen.
     gain: (gaps, frames, frames), which maps what is left over of the seen frames to what to expect of all of them.
     variance: (batch, frames, joints, 3) in square metres, 0 where seen.
+    Gains are solved and applied in float64: the slowest coefficients vary a hundred million times as much as the
+    fastest, which is more than float32 tells apart.
     """
 
     is_seen: Bool[Tensor, "batch frames joints 3"]
     gaps: Bool[Tensor, "coordinates"]
-    gain: Float[Tensor, "gaps frames frames"]
+    gain: Float64[Tensor, "gaps frames frames"]
     variance: Float[Tensor, "batch frames joints 3"]
 
     @classmethod
     def over(cls, is_seen: Bool[Tensor, "batch frames joints 3"], log_var: Float[Tensor, "#batch frames joints 3"]):
         """For variances of cosine coefficients, of each clip or of all."""
         frames = is_seen.shape[1]
-        seen, rows = _rows(is_seen), _rows(log_var.expand(is_seen.shape))
+        seen, rows = _rows(is_seen), _rows(log_var.expand(is_seen.shape)).double()
         gaps = ~seen.all(1)  # a coordinate that is seen throughout needs no matrix
         seen, basis = seen[gaps], dct_matrix(frames).to(rows)
         cov = basis.t() @ (rows[gaps].exp()[:, :, None] * basis)
@@ -90,7 +92,7 @@ class Bridge:
         gain = torch.linalg.solve(inner, across, left=False)
         variance = torch.zeros_like(rows)
         variance[gaps] = (cov.diagonal(dim1=1, dim2=2) - (gain * across).sum(2)).clamp_min(0)
-        return cls(is_seen, gaps, gain, torch.where(is_seen, 0.0, _clips(variance, is_seen.shape)))
+        return cls(is_seen, gaps, gain, torch.where(is_seen, 0.0, _clips(variance, is_seen.shape)).to(log_var))
 
     def __call__(
         self, clips: Float[Tensor, "batch frames joints 3"], mean: Float[Tensor, "batch frames joints 3"]
@@ -98,7 +100,7 @@ class Bridge:
         """The clips where they are seen, bit for bit; elsewhere what to expect around this mean."""
         left_over = _rows(torch.where(self.is_seen, clips - mean, 0.0))
         shift = torch.zeros_like(left_over)
-        shift[self.gaps] = (self.gain @ left_over[self.gaps][:, :, None])[:, :, 0]
+        shift[self.gaps] = (self.gain @ left_over[self.gaps].double()[:, :, None])[:, :, 0].to(shift)
         return torch.where(self.is_seen, clips, mean + _clips(shift, clips.shape))
 
 
