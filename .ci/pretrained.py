@@ -31,7 +31,8 @@ NAMES = (
 
 
 def trained_models(run: Path, is_denoiser: bool) -> Iterator[tuple[str, Model, int]]:
-    """Name, model and number of training steps of each checkpoint in a run's folder; none of 3D models."""
+    """Name, model and number of training steps of each checkpoint in a run's folder; none of 3D models, and of HG-VAE
+    only such as the paper has it, without classes and with all levels on."""
     for folder in sorted(path.parent for path in run.glob("*/metrics.jsonl")):
         path = list_checkpoints(folder)[-1]
         described = read_checkpoint(path, prefixes=()).header["model"]
@@ -40,6 +41,9 @@ def trained_models(run: Path, is_denoiser: bool) -> Iterator[tuple[str, Model, i
             continue
         model_type, config_type = KINDS[kind]
         model = model_type(config_from_dict(config_type, described))
+        c = model.config
+        if isinstance(model, HGVAE) and (c.num_classes or c.off_levels or c.layout != "paper"):
+            continue
         yield name_of(model) + "-denoiser" * is_denoiser, model, load_weights(model, path)["step"]
 
 
@@ -80,8 +84,9 @@ def about(record: RunRecord, model: Model, steps: int, measured: dict[str, float
 
 
 def export(folder: Path, seed: int = 0, to: Path = FOLDER) -> dict[str, Path]:
-    """Name -> folder of the run it comes from. ``ValueError`` where two runs trained a model of one name."""
-    origin: dict[str, Path] = {}
+    """Name -> folder of the run it comes from. ``ValueError`` where two runs trained a model of one name; nothing has
+    changed then."""
+    found: dict[str, tuple[Path, RunRecord, Model, int]] = {}
     for run in sorted(path.parent for path in folder.rglob(RECORD_FILE)):
         record = load_record(run)
         if record.seeds != (seed,):
@@ -89,14 +94,15 @@ def export(folder: Path, seed: int = 0, to: Path = FOLDER) -> dict[str, Path]:
         for name, model, steps in trained_models(run, bool(record.parameters.get("corruption"))):
             if name not in NAMES:
                 continue
-            if name in origin:
-                raise ValueError(f"{name} was trained twice: {origin[name]} and {run}; give the folder of one")
-            measured = scores(run, model)
-            parameters = {key: value for key, value in record.parameters.items() if key != "runs"}  # a path of ours
-            provenance = asdict(record) | {"parameters": parameters, "steps": steps, "scores": measured}
-            keep_pretrained(model, name, about(record, model, steps, measured), provenance, to)
-            origin[name] = run
-    return origin
+            if name in found:
+                raise ValueError(f"{name} was trained twice: {found[name][0]} and {run}; give the folder of one")
+            found[name] = run, record, model, steps
+    for name, (run, record, model, steps) in found.items():
+        measured = scores(run, model)
+        parameters = {key: value for key, value in record.parameters.items() if key != "runs"}  # a path of ours
+        provenance = asdict(record) | {"parameters": parameters, "steps": steps, "scores": measured}
+        keep_pretrained(model, name, about(record, model, steps, measured), provenance, to)
+    return {name: run for name, (run, *_) in found.items()}
 
 
 if __name__ == "__main__":

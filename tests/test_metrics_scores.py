@@ -8,12 +8,13 @@ from torch import nn
 from torch.distributions import MultivariateNormal, Normal
 
 from motionkit.metrics import scores
-from motionkit.metrics.scores import leftover_scores, likelihoods, usual_scores
+from motionkit.metrics.scores import leftover_scores, likelihoods, posterior_of_means, usual_scores
 from motionkit.models.clip_gaussian import ClipGaussian
 from motionkit.models.elbo import Inference
 from motionkit.models.fillers import MeanMotion
 from motionkit.models.gaussian import Gaussian, standard
 from motionkit.models.hg_vae import HGVAE, HGVAEConfig
+from motionkit.models.motion_vae import MotionVAE, MotionVAEConfig
 
 SHAPE = (6, 2, 2, 3)
 SIZE = math.prod(SHAPE[1:])
@@ -118,6 +119,15 @@ def test_a_network_is_judged_in_eval_mode_without_gradients_and_with_its_classes
     usual_scores(model, CLIPS, num_draws=2, seed=0, classes=torch.arange(6))
     assert model.training
     assert seen == [list(range(6))] * 2
+
+
+def test_what_is_said_of_a_clip_does_not_depend_on_the_others():
+    torch.manual_seed(0)
+    model = MotionVAE(MotionVAEConfig(2, 2, hidden=(8,), latent_dim=3)).train()
+    clips, leftovers = CLIPS.float(), torch.zeros(CLIPS.shape[1:])
+    for judge in (lambda part: posterior_of_means(model, part), lambda part: leftover_scores(model, part, leftovers)):
+        torch.testing.assert_close(torch.cat([judge(clips[:1]), judge(clips[1:])]), judge(clips))
+    assert model.training
 
 
 def test_a_model_of_the_kit_is_judged():

@@ -274,3 +274,9 @@ def test_impossible_configurations_are_refused(values, message, unchecked):
 def test_clips_of_another_shape_are_refused(unchecked):
     with pytest.raises(ValueError, match=r"clips have shape \(2, 7, 3, 3\); expected \(batch, 8, 3, 3\)"):
         build().infer(torch.zeros(2, 7, 3, 3))
+
+
+def test_a_z0_that_never_told_anything_is_not_drawn():
+    config = HGVAEConfig(3, 8, levels=((9, 8), (4, 8), (1, 12)), trunk_features=16, off_levels=(0,))
+    assert not HGVAE(config).sample_top(3).any()
+    assert HGVAE(replace(config, off_latent="posterior")).sample_top(3).any()

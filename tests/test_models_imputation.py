@@ -200,3 +200,12 @@ def test_draws_of_two_opinions_are_as_unsure_as_both_together():
     # (1/3)^2 of its own, which hangs together with the start: 2 (1/3) (2/3) of their covariance, both 0.5 / 9
     expected = 1 / 3 + (1 / 9 + 4 / 9) * 0.5 / 9
     assert drawn.var().item() == pytest.approx(expected, rel=0.03)
+
+
+def test_no_clips_are_filled_and_none_cannot_be_measured():
+    (clips, is_seen, start), prior = (part[:0] for part in case()), model()
+    assert impute(prior, clips, is_seen, start, FLAT).shape == clips.shape
+    assert impute_map(prior, clips, is_seen, start).clips.shape == clips.shape
+    assert draw_imputations(prior, clips, is_seen, start, FLAT, num_draws=2).shape == (2, *clips.shape)
+    with pytest.raises(ValueError, match="there are no clips whose leftovers could be measured"):
+        leftovers_of(prior, clips)

@@ -251,6 +251,9 @@ def test_noise_is_calibrated_on_clips_that_vary_in_other_ways_too():
     assert math.isinf(found.freedom)
     with pytest.raises(ValueError, match="no clips"):
         p.calibrated(others[:0])
+    others[3, 0, 0, 0] = math.nan
+    with pytest.raises(ValueError, match="numbers that are not finite"):
+        p.calibrated(others)
 
 
 def test_freedom_is_calibrated_on_clips_that_do_not_all_vary_as_much():
@@ -261,3 +264,21 @@ def test_freedom_is_calibrated_on_clips_that_do_not_all_vary_as_much():
     assert found.freedom == pytest.approx(5.0, rel=0.1)
     assert found.noise_variance.item() == pytest.approx(0.05, rel=0.05)
     assert found.log_prob(others).mean() > prior().log_prob(others).mean()
+
+
+def test_the_higher_of_two_peaks_is_found():
+    def height(x):
+        return math.exp(-(((x - 0.3) / 0.2) ** 2)) + 2 * math.exp(-(((x - 3.1) / 0.3) ** 2))
+
+    assert linear_prior._peak(height, 0.0, 4.0) == pytest.approx(3.1, abs=0.005)
+    assert linear_prior._peak(lambda x: -x, 0.0, 4.0) == pytest.approx(0.0, abs=0.005)
+
+
+def test_clips_may_lie_in_memory_in_any_order():
+    p = prior()
+    x = p.sample(3)
+    is_seen = torch.rand(x.shape) < 0.5
+    turned = x.permute(3, 2, 0, 1).contiguous().permute(2, 3, 1, 0)
+    assert not turned.is_contiguous()
+    for found, expected in zip(p.given(turned, is_seen), p.given(x, is_seen), strict=True):
+        assert torch.equal(found, expected)

@@ -91,3 +91,5 @@ def test_a_normal_distribution_is_fitted_to_each_class():
     away = (drawn[10:] - far.mean(0)).flatten(1)
     assert torch.linalg.matrix_rank(away, rtol=1e-3) == 3  # half of six clips
     assert torch.equal(drawn, draw_classes_linear(clips, classes, 10, num_components=8, seed=1)[0])
+    with pytest.raises(ValueError, match="2 clips are of class 3; a linear model of them takes 3 or more"):
+        draw_classes_linear(clips[:2], classes[:2], 10, num_components=8, seed=1)

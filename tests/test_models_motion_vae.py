@@ -159,3 +159,8 @@ def test_classes_and_clips_of_another_shape_are_refused(unchecked):
             call()
     with pytest.raises(ValueError, match=r"clips have shape \(2, 7, 3, 3\); expected \(batch, 8, 3, 3\)"):
         model.infer(torch.zeros(2, 7, 3, 3))
+
+
+def test_one_clip_has_no_variance_to_standardize_by():
+    with pytest.raises(ValueError, match="1 clips have no variance; standardize by 2 or more"):
+        ClipNodes(3, 8, is_spectral=False).standardize(torch.randn(1, 8, 3, 3))

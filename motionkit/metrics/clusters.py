@@ -29,7 +29,7 @@ def silhouette(points: Float[Tensor, "points features"], labels: Int[Tensor, "po
     >>> silhouette(torch.tensor([[0.0], [1.0], [5.0], [6.0]]), torch.tensor([0, 1, 0, 1]))  # -3/10 and -1/2, twice
     -0.4
     """
-    which, counts = _classes(labels)
+    which, counts = _classes(labels.to(points.device))
     if len(counts) < 2:
         raise ValueError(f"{len(counts)} classes among {len(labels)} points; a silhouette needs 2 or more")
     membership = F.one_hot(which, len(counts)).double()
@@ -63,7 +63,7 @@ def knn_accuracy(
     >>> knn_accuracy(points, labels, k=1), knn_accuracy(points, labels, k=1, groups=labels)
     (1.0, 0.0)
     """
-    which, counts = _classes(labels)
+    which, counts = _classes(labels.to(points.device))
     groups = torch.arange(len(points), device=points.device) if groups is None else groups.to(points.device)
     if len(groups) != len(points):
         raise ValueError(f"{len(groups)} groups for {len(points)} points")

@@ -78,9 +78,9 @@ def coverage(
     where all are seen.
 
     level: chance that the interval should hold the truth, within (0, 1). Where the truth could as well be one more draw
-        the share is the level on average, whatever the number of draws: less says that the draws are too sure, more
-        that they are too unsure. The interval runs between the q (draws + 1)-th of the sorted draws and its mirror
-        image, q = (1 - level) / 2, linear between neighbors.
+        the share is the level on average, exactly so where q (draws + 1) is a whole number: less says that the draws
+        are too sure, more that they are too unsure. The interval runs between the q (draws + 1)-th of the sorted draws
+        and its mirror image, q = (1 - level) / 2, linear between neighbors.
 
     Raises ``ValueError`` for a level outside (0, 1), or one that so few draws cannot show.
 

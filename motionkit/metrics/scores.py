@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Protocol, runtime_checkable
 
@@ -33,7 +34,11 @@ class LatentModel(Protocol):
     """What ``usual_scores`` needs of a model, such as ``HGVAE``: posteriors, priors, draws and the output of clips."""
 
     def infer(
-        self, clips: Float[Tensor, "batch frames joints 3"], classes: Int[Tensor, "batch"] | None = None
+        self,
+        clips: Float[Tensor, "batch frames joints 3"],
+        classes: Int[Tensor, "batch"] | None = None,
+        *,
+        is_drawn: bool = True,
     ) -> Inference: ...
 
 
@@ -62,10 +67,9 @@ def usual_scores(
         raise ValueError(f"num_draws is {num_draws}; it must be at least 1")
     parts = []
     with eval_mode(model) if isinstance(model, nn.Module) else nullcontext():
-        for number, start in enumerate(range(0, max(1, len(clips)), CHUNK)):
-            at = slice(start, start + CHUNK)
+        for number, (part, labels) in enumerate(_parts(clips, classes)):
             with seeded(clips.device, seed, number):
-                parts.append(_scores(model, clips[at], None if classes is None else classes[at], num_draws))
+                parts.append(_scores(model, part, labels, num_draws))
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -101,10 +105,10 @@ def posterior_of_means(
     model: LatentModel, clips: Float[Tensor, "clips frames joints 3"], classes: Int[Tensor, "clips"] | None = None
 ) -> Float[Tensor, "clips"]:
     """log p(z|x) [nats] of clips at their posteriors' means instead of draws: the same each time, and in one pass."""
-    return torch.cat([
-        log_posterior(model.infer(part, None if classes is None else classes[at], is_drawn=False)).sum(0)
-        for at, part in ((slice(n, n + CHUNK), clips[n : n + CHUNK]) for n in range(0, max(1, len(clips)), CHUNK))
-    ])  # fmt: skip
+    with eval_mode(model) if isinstance(model, nn.Module) else nullcontext():
+        return torch.cat([
+            log_posterior(model.infer(part, labels, is_drawn=False)).sum(0) for part, labels in _parts(clips, classes)
+        ])  # fmt: skip
 
 
 @torch.no_grad()
@@ -112,16 +116,25 @@ def leftover_scores(
     model: Reconstructing,
     clips: Float[Tensor, "clips frames joints 3"],
     leftovers: Float[Tensor, "frames joints 3"],
+    classes: Int[Tensor, "clips"] | None = None,
 ) -> Float[Tensor, "clips"]:
     """Log-density [nats; lengths in metres] of what reconstructions leave over, if it varies in time as on calibration
     clips: what is fast where leftovers are slow is improbable, however small.
 
     leftovers: of ``motionkit.models.imputation.leftovers_of``.
     """
-    return torch.cat([
-        ClipGaussian(model.reconstruct(part), leftovers.expand(part.shape).to(part), is_spectral=True).log_prob(part)
-        for part in clips.split(CHUNK)
-    ])  # fmt: skip
+    with eval_mode(model) if isinstance(model, nn.Module) else nullcontext():
+        return torch.cat([
+            ClipGaussian(model.reconstruct(part, labels), leftovers.expand(part.shape).to(part), is_spectral=True)
+            .log_prob(part)
+            for part, labels in _parts(clips, classes)
+        ])  # fmt: skip
+
+
+def _parts(clips: Tensor, classes: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+    for start in range(0, max(1, len(clips)), CHUNK):
+        at = slice(start, start + CHUNK)
+        yield clips[at], None if classes is None else classes[at]
 
 
 def _scores(model: LatentModel, clips: Tensor, classes: Tensor | None, num_draws: int) -> dict[str, Tensor]:

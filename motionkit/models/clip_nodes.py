@@ -43,7 +43,11 @@ class ClipNodes(nn.Module):
 
         The fast coefficients of motion are a thousandth of the slow ones; left as they are (as published), the slow
         ones take thousands of steps to be noticed. Call it before training; it is saved with the weights.
+
+        Raises ``ValueError`` for fewer than 2 clips.
         """
+        if len(clips) < 2:
+            raise ValueError(f"{len(clips)} clips have no variance; standardize by 2 or more")
         nodes = self._coefficients(clips)
         self.center.copy_(nodes.mean(1, keepdim=True))
         self.scale.copy_(nodes.std(1, keepdim=True).clamp_min(SMALLEST_SCALE))
@@ -71,7 +75,7 @@ class ClipNodes(nn.Module):
             )
         if self.is_paper:
             return dct(clips.flatten(2).permute(2, 0, 1))
-        return idct(clips.reshape(len(clips), -1, self.num_frames)).transpose(0, 1)
+        return idct(clips.reshape(len(clips), 3 * self.num_joints, self.num_frames)).transpose(0, 1)
 
     def _in_frames(self, nodes: Tensor) -> Tensor:
         across = nodes.permute(1, 2, 0) if self.is_paper else nodes.transpose(0, 1)

@@ -232,9 +232,10 @@ class HGVAE(ClipVAE):
         return self.nodes.clips(self.out(self.last(trunk)))
 
     def sample_top(self, count: int) -> Float[Tensor, "nodes count features"]:
-        """Draws of z0 from its prior."""
+        """Draws of z0 from its prior; its mean, 0, of a model to which z0 never told anything."""
         nodes, features = self.config.levels[-1]
-        return torch.randn(nodes, count, features, device=self.top.mean.weight.device)
+        z0 = torch.randn(nodes, count, features, device=self.top.mean.weight.device)
+        return torch.zeros_like(z0) if self._is_blind(0) else z0
 
     def _activations(self, clips: Tensor) -> list[Tensor]:
         """What the posteriors read of the clips, from the clips up."""

@@ -66,7 +66,10 @@ def leftovers_of(
     """Log-variance of the cosine coefficients of what reconstructions leave over [log m^2], for each coordinate.
 
     clips: complete ones, not those of training, whose leftovers are smaller and of other frequencies.
+    Raises ``ValueError`` without clips.
     """
+    if not len(clips):
+        raise ValueError("there are no clips whose leftovers could be measured")
     squares = [
         dct((part - model.reconstruct(part, labels)).movedim(1, -1)).square().sum(0)
         for part, labels in _chunks(clips, classes)
@@ -227,8 +230,7 @@ def _agreed(is_seen: Tensor, start: Tensor, modeled: Tensor, share: Tensor | Non
 
 def _chunks(*tensors: Tensor | None):
     """Parts of equally long tensors, side by side; ``None`` stays ``None``."""
-    count = len(tensors[0])
-    for at in range(0, count, CHUNK):
+    for at in range(0, max(1, len(tensors[0])), CHUNK):
         yield tuple(None if tensor is None else tensor[at : at + CHUNK] for tensor in tensors)
 
 

@@ -24,7 +24,8 @@ from torch import Tensor
 CHUNK = 2**21  # float64 numbers in the largest buffer; a few of these are held at once
 NOISE = (0.0, 4.0)  # how much more of it is looked for, in powers of ten
 FREEDOM = (0.4, 4.0)  # degrees of it, in powers of ten: with fewer there is no variance, with more no scales
-SEARCH_STEPS, GOLDEN = 16, (math.sqrt(5) - 1) / 2  # to 2 thousandths of a power of ten
+SEARCH_PLACES, SEARCH_STEPS = 9, 13  # to 2 thousandths of a power of ten
+GOLDEN = (math.sqrt(5) - 1) / 2
 LEAST_NOISE = 1e-12  # of the largest variance: less than this left over is rounding
 
 
@@ -101,10 +102,12 @@ class LinearPrior:
         not fitted to: they differ in more ways than the training clips showed, and not all of them as much. What it
         says of gaps is then less sure and nearer to the truth. Never less noise than it had.
 
-        Raises ``ValueError`` without clips.
+        Raises ``ValueError`` without clips, and for numbers that are not finite.
         """
         if not len(clips):
             raise ValueError("there are no clips to calibrate by")
+        if not clips.isfinite().all():
+            raise ValueError("clips hold numbers that are not finite")
         power = _peak(lambda power: self._noisier(power)._freed(clips)[1], *NOISE)
         return self._noisier(power)._freed(clips)[0]
 
@@ -183,7 +186,8 @@ class LinearPrior:
         self._check(clips)
         loadings, noise, center = self.loadings.double(), self.noise_variance.double(), self.mean.double().flatten()
         whole = loadings.t() @ loadings
-        mean, variance = clips.clone(), torch.zeros_like(clips)
+        mean = clips.clone(memory_format=torch.contiguous_format)
+        variance = torch.zeros_like(mean)
         for clip, seen, its_mean, its_variance in zip(clips, is_seen, mean, variance, strict=True):
             seen = seen.flatten()
             if seen.all():
@@ -223,7 +227,10 @@ def _log_density(distances: Tensor, log_det: Tensor, size: int, freedom: float) 
 
 
 def _peak(height: Callable[[float], float], low: float, high: float) -> float:
-    """Where a function with one peak is highest, by golden sections."""
+    """Where a function is highest: the best of some places, then golden sections around it."""
+    step = (high - low) / (SEARCH_PLACES - 1)
+    best = max((low + step * place for place in range(SEARCH_PLACES)), key=height)
+    low, high = max(low, best - step), min(high, best + step)
     for _ in range(SEARCH_STEPS):
         one, other = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
         if height(one) < height(other):

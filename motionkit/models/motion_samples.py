@@ -70,14 +70,17 @@ def draw_classes_linear(
     num_components: int,
     seed: int,
 ) -> tuple[Float[Tensor, "draws frames joints 3"], Int[Tensor, "draws"]]:
-    """The same without a network: a ``LinearPrior`` of the clips of each class, of which there must be 2 or more.
+    """The same without a network: a ``LinearPrior`` of the clips of each class, of which there must be 3 or more.
 
     num_components: or half as many as a class has clips, if these are less.
+    Raises ``ValueError`` for a class with fewer clips.
     """
     drawn = []
     with seeded(clips.device, seed):
         for label in (kinds := classes.unique()):
             own = clips[classes == label]
+            if len(own) < 3:
+                raise ValueError(f"{len(own)} clips are of class {label}; a linear model of them takes 3 or more")
             drawn.append(LinearPrior.fit(own, min(num_components, len(own) // 2)).sample(count, has_noise=False))
     return torch.cat(drawn), kinds.repeat_interleave(count)
 

@@ -20,6 +20,7 @@ from typing import Any, get_args
 import torch
 
 from motionkit.data.atomic import written_whole
+from motionkit.fitting.surroundings import seeded
 from motionkit.models.dvae import DVAE
 from motionkit.models.hg_vae import HGVAE
 from motionkit.models.vqgan import VQGAN
@@ -110,8 +111,9 @@ def for_inference(model: Model) -> Model:
     config = replace(model.config, adversarial_start=None)
     if config.quantizer == "ema":
         config = replace(config, quantizer="gradient")
-    lean = VQGAN(config)
     state = model.state_dict()
+    with seeded(torch.device("cpu"), 0):  # weights that are replaced at once take no random numbers from others
+        lean = VQGAN(config).to(next(model.parameters()).device)
     lean.load_state_dict({key: state[key] for key in lean.state_dict()})
     return lean.eval()
 
