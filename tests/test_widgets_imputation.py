@@ -6,6 +6,8 @@ import base64
 import io
 import math
 import re
+import threading
+import time
 
 import ipywidgets as widgets
 import numpy as np
@@ -26,6 +28,7 @@ from motionkit.models.imputation import impute, impute_map, leftovers_of
 from motionkit.models.linear_prior import LinearPrior
 from motionkit.models.motion_vae import MotionVAE, MotionVAEConfig
 from motionkit.representation.pelvis_frame import clip_to_pelvis_frame
+from motionkit.widgets.controls import Reactions
 from motionkit.widgets.drawings import DOTTED, Panel, Shape, ellipse, to_figure, to_svg
 from motionkit.widgets.imputation_explorer import ImputationExplorer, explore_imputation
 from motionkit.widgets.imputation_study import NUM_DRAWS, Filling, ImputationStudy, Occlusion, Setting
@@ -461,3 +464,24 @@ def test_a_model_without_levels_to_draw_from_is_explored_without_that_tab(window
     explorer.method.value = "ascent"
     assert explorer.message.value == ""
     assert "best step" in explorer.status.value
+
+
+def test_what_is_asked_in_another_thread_waits_its_turn_and_is_not_lost():
+    said, going_on, done = widgets.HTML(), threading.Event(), []
+    reacting = Reactions(said)
+
+    def long() -> None:
+        going_on.wait(10)
+        done.append("long")
+        reacting(lambda: done.append("what follows"))(None)
+
+    first = threading.Thread(target=reacting(long), args=(None,))
+    second = threading.Thread(target=reacting(lambda: done.append("stroke")), args=(None,))
+    first.start()
+    while reacting._thread is None:
+        time.sleep(0.01)
+    second.start()
+    going_on.set()
+    first.join(10)
+    second.join(10)
+    assert done == ["long", "stroke"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,26 +38,30 @@ def heading(text: str, explanation: str) -> widgets.HTML:
 
 class Reactions:
     """Turns functions into answers to controls: to what the reader changes, not to what follows from it. What goes
-    wrong is said in ``message``."""
+    wrong is said in ``message``.
+
+    A kernel may hear controls in threads of their own: what is asked in one waits for what is being done in another.
+    """
 
     def __init__(self, message: widgets.HTML) -> None:
-        self._message, self._is_reacting = message, False
+        self._message, self._turn, self._thread = message, threading.Lock(), None
 
     def __call__(self, reaction: Callable[[], None], *, is_asked_for: bool = True) -> Callable[[object], None]:
         """is_asked_for: by the reader, who is done with the last message then."""
 
         def react(_: object) -> None:
-            if self._is_reacting:
+            if self._thread == threading.get_ident():  # it follows from the reaction that this thread is at
                 return
-            self._is_reacting = True
-            if is_asked_for:
-                self._message.value = ""
-            try:
-                reaction()
-            except Exception as error:  # whatever it is, the reader must see it: a kernel's log is out of sight
-                self._message.value = f'<span style="color:{colors.VERMILION}">{html.escape(f"{error}")}</span>'
-            finally:
-                self._is_reacting = False
+            with self._turn:
+                self._thread = threading.get_ident()
+                if is_asked_for:
+                    self._message.value = ""
+                try:
+                    reaction()
+                except Exception as error:  # whatever it is, the reader must see it: a kernel's log is out of sight
+                    self._message.value = f'<span style="color:{colors.VERMILION}">{html.escape(f"{error}")}</span>'
+                finally:
+                    self._thread = None
 
         return react
 
