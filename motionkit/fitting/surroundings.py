@@ -56,10 +56,12 @@ def run_settings(device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Eval mode meanwhile; then each module as it was: a frozen part may have been in eval mode all along."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+def eval_mode(model: object) -> Iterator[None]:
+    """Eval mode meanwhile; then each module as it was: a frozen part may have been in eval mode all along. What is no
+    module, such as a model without a network, has no modes."""
+    modes = [(module, module.training) for module in model.modules()] if isinstance(model, nn.Module) else []
+    if modes:
+        model.eval()
     try:
         yield
     finally:

@@ -10,12 +10,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import nullcontext
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from motionkit.fitting.surroundings import eval_mode, seeded
 from motionkit.models.clip_gaussian import ClipGaussian
@@ -66,7 +65,7 @@ def usual_scores(
     if num_draws < 1:
         raise ValueError(f"num_draws is {num_draws}; it must be at least 1")
     parts = []
-    with eval_mode(model) if isinstance(model, nn.Module) else nullcontext():
+    with eval_mode(model):
         for number, (part, labels) in enumerate(_parts(clips, classes)):
             with seeded(clips.device, seed, number):
                 parts.append(_scores(model, part, labels, num_draws))
@@ -90,7 +89,7 @@ def likelihoods(
         raise ValueError("there are no clips to judge")
     evidence = usual_scores(model, clips, num_draws=num_draws, seed=seed)[EVIDENCE].double().mean().item()
     sums: Counter[str] = Counter()
-    with seeded(clips.device, seed), eval_mode(model) if isinstance(model, nn.Module) else nullcontext():
+    with seeded(clips.device, seed), eval_mode(model):
         for part in clips.split(CHUNK):
             for _ in range(num_draws):
                 parts = elbo_loss(model.infer(part), part)
@@ -105,7 +104,7 @@ def posterior_of_means(
     model: LatentModel, clips: Float[Tensor, "clips frames joints 3"], classes: Int[Tensor, "clips"] | None = None
 ) -> Float[Tensor, "clips"]:
     """log p(z|x) [nats] of clips at their posteriors' means instead of draws: the same each time, and in one pass."""
-    with eval_mode(model) if isinstance(model, nn.Module) else nullcontext():
+    with eval_mode(model):
         return torch.cat([
             log_posterior(model.infer(part, labels, is_drawn=False)).sum(0) for part, labels in _parts(clips, classes)
         ])  # fmt: skip
@@ -123,7 +122,7 @@ def leftover_scores(
 
     leftovers: of ``motionkit.models.imputation.leftovers_of``.
     """
-    with eval_mode(model) if isinstance(model, nn.Module) else nullcontext():
+    with eval_mode(model):
         return torch.cat([
             ClipGaussian(model.reconstruct(part, labels), leftovers.expand(part.shape).to(part), is_spectral=True)
             .log_prob(part)
