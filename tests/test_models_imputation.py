@@ -10,7 +10,7 @@ from motionkit.models.clip_gaussian import ClipGaussian
 from motionkit.models.elbo import Inference, log_posterior
 from motionkit.models.gaussian import Gaussian, standard
 from motionkit.models.hg_vae import HGVAE, HGVAEConfig
-from motionkit.models.imputation import CHUNK, draw_imputations, impute, impute_map, leftovers_of
+from motionkit.models.imputation import CHUNK, CORRELATION, draw_imputations, impute, impute_map, leftovers_of
 from motionkit.representation.dct import dct
 
 SHAPE = (5, 8, 3, 3)
@@ -189,6 +189,19 @@ def test_a_start_with_a_variance_is_a_second_opinion():
     torch.testing.assert_close(both, (start + OneNumber().reconstruct(start)) / 2)
 
 
+def test_opinions_that_err_alike_are_weighed_so_that_the_mean_errs_least():
+    """Errors of variances 1 and v that are correlated: against the weight that is best among many."""
+    clips, _, start = case()
+    unseen, weights = torch.zeros(SHAPE, dtype=torch.bool), torch.linspace(0, 1, 10_001)
+    for v in (0.01, 0.3, 1.0, 4.0, 100.0):
+        common = CORRELATION * v**0.5
+        best = weights[(weights**2 + (1 - weights) ** 2 * v + 2 * weights * (1 - weights) * common).argmin()].item()
+        found = impute(OneNumber(), clips, unseen, start, FLAT, start_variance=torch.full(SHAPE, v), num_steps=1)
+        expected = torch.lerp(start, OneNumber().reconstruct(start), best)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * (1 + start.abs().max().item()))
+    assert best == 1  # an opinion ten times less exact has none
+
+
 def test_draws_of_two_opinions_are_as_unsure_as_both_together():
     torch.manual_seed(0)
     clips, start = torch.zeros(4000, *SHAPE[1:]), torch.zeros(4000, *SHAPE[1:])
@@ -196,9 +209,11 @@ def test_draws_of_two_opinions_are_as_unsure_as_both_together():
     drawn = draw_imputations(
         OneNumber(), clips, unseen, start, FLAT, start_variance=variance, num_draws=1, num_steps=1
     )[0]
-    # variances of 1 and 0.5 make one of 1/3, and the latent, the mean of a start of deviates for 9 coordinates, adds
-    # (1/3)^2 of its own, which hangs together with the start: 2 (1/3) (2/3) of their covariance, both 0.5 / 9
-    expected = 1 / 3 + (1 / 9 + 4 / 9) * 0.5 / 9
+    # draws of variances 1 and 0.5, and the latent, the mean of a start of deviates for 9 coordinates, adds of its own,
+    # which hangs together with the start: 2 share (1 - share) of their covariance, both 0.5 / 9
+    common = CORRELATION * 0.5**0.5
+    share = (0.5 - common) / (1.5 - 2 * common)
+    expected = share**2 + (1 - share) ** 2 * 0.5 + (share**2 + 2 * share * (1 - share)) * 0.5 / 9
     assert drawn.var().item() == pytest.approx(expected, rel=0.03)
 
 

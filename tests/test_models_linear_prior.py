@@ -109,6 +109,42 @@ def test_variances_of_gaps_follow_how_well_what_is_seen_fits():
     torch.testing.assert_close(robust.given(x, nothing)[1], freedom / (freedom - 2) * p.given(x, nothing)[1])
 
 
+@pytest.mark.parametrize("freedom", [math.inf, 5.0])
+def test_variances_of_gaps_follow_how_wrong_it_is_about_witnesses(freedom):
+    p = replace(prior(), freedom=freedom)
+    torch.manual_seed(2)
+    is_seen = torch.rand(3, *SHAPE) < torch.tensor([0.3, 0.5, 0.7])[:, None, None, None]
+    x, like = p.sample(3), prior().sample(500)
+    means, variances = p.given(x, is_seen)
+
+    def scales(witnesses):
+        found, scaled = replace(p, witnesses=witnesses).given(x, is_seen)
+        assert torch.equal(found[is_seen], x[is_seen])
+        torch.testing.assert_close(found, means)
+        ratio = torch.where(is_seen, 1.0, scaled / variances)
+        for clip, seen in zip(ratio, is_seen, strict=True):
+            assert clip[~seen].std() < 1e-9  # one scale a pattern
+        return torch.stack([clip[~seen][0] for clip, seen in zip(ratio, is_seen, strict=True)])
+
+    torch.testing.assert_close(scales(p.mean.expand(0, *SHAPE)), torch.ones(3, dtype=FLOAT64))
+    for clip, scale in enumerate(scales(like)):
+        assert scale == pytest.approx(hand_scale(p, like, is_seen[clip].flatten()), rel=1e-6)
+    if math.isinf(freedom):  # errors thrice as large, variances nine times: half-way there is thrice
+        away = 3 * (like - p.mean) + p.mean
+        torch.testing.assert_close(scales(away), 3 * scales(like))
+    assert scales(p.mean[None].clone()).isfinite().all()
+
+
+def hand_scale(p, witnesses, seen):
+    cov, away = covariance(p), (witnesses - p.mean).flatten(1)
+    gain = cov[~seen][:, seen] @ torch.linalg.inv(cov[seen][:, seen])
+    left = (cov[~seen][:, ~seen] - gain @ cov[seen][:, ~seen]).trace()
+    if math.isfinite(p.freedom):
+        distances = (away[:, seen] @ torch.linalg.inv(cov[seen][:, seen]) * away[:, seen]).sum(1)
+        left = left * (p.freedom + distances) / (p.freedom + seen.sum() - 2)
+    return ((away[:, ~seen] - away[:, seen] @ gain.t()).square().sum(1) / left).log().mean().mul(0.5).exp().item()
+
+
 def test_draws_of_their_own_scales_vary_as_much_as_the_distribution_says():
     p, many = replace(prior(), freedom=8.0), 40_000
     draws = p.sample(many, torch.Generator().manual_seed(3))
@@ -249,6 +285,7 @@ def test_noise_is_calibrated_on_clips_that_vary_in_other_ways_too():
     assert found.log_prob(others).mean() > max(near)
     assert p.calibrated(p.mean[None]).noise_variance.item() == pytest.approx(0.05, rel=0.01)  # never less than it had
     assert math.isinf(found.freedom)
+    assert torch.equal(found.witnesses, others)
     with pytest.raises(ValueError, match="no clips"):
         p.calibrated(others[:0])
     others[3, 0, 0, 0] = math.nan
