@@ -1,5 +1,6 @@
 """Imputation: what was seen is untouched, what was not is the model's, and both ways of filling agree with algebra."""
 
+import copy
 import math
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ from motionkit.models.elbo import Inference, log_posterior
 from motionkit.models.gaussian import Gaussian, standard
 from motionkit.models.hg_vae import HGVAE, HGVAEConfig
 from motionkit.models.imputation import CHUNK, CORRELATION, draw_imputations, impute, impute_map, leftovers_of
+from motionkit.models.motion_vae import MotionVAE, MotionVAEConfig
 from motionkit.representation.dct import dct
 
 SHAPE = (5, 8, 3, 3)
@@ -215,6 +217,26 @@ def test_draws_of_two_opinions_are_as_unsure_as_both_together():
     share = (0.5 - common) / (1.5 - 2 * common)
     expected = share**2 + (1 - share) ** 2 * 0.5 + (share**2 + 2 * share * (1 - share)) * 0.5 / 9
     assert drawn.var().item() == pytest.approx(expected, rel=0.03)
+
+
+def test_a_model_in_training_mode_is_asked_in_eval_mode_and_left_as_it_was():
+    """Batch normalization would tell clips of each other, and learn from clips that were only filled."""
+    (clips, is_seen, start), prior = case(), MotionVAE(MotionVAEConfig(3, 8, hidden=(8,), latent_dim=3)).train()
+    for call in (
+        lambda: leftovers_of(prior, clips),
+        lambda: impute(prior, clips, is_seen, start, FLAT),
+        lambda: draw_imputations(prior, clips, is_seen, start, FLAT, num_draws=1),
+        lambda: impute_map(prior, clips, is_seen, start).clips,
+    ):
+        before = copy.deepcopy(prior.train().state_dict())
+        torch.manual_seed(1)
+        found = call()
+        assert all(module.training for module in prior.modules())
+        for name, value in prior.state_dict().items():
+            assert torch.equal(value, before[name]), name
+        prior.eval()
+        torch.manual_seed(1)
+        assert torch.equal(found, call())
 
 
 def test_no_clips_are_filled_and_none_cannot_be_measured():

@@ -3,7 +3,8 @@ stays as it is, bit for bit.
 
 ``impute_map`` is the published procedure: gradient ascent of the missing numbers on log p(z|x). ``impute`` needs no
 gradient: it takes what the model makes of a clip, and carries what is left over of the seen numbers across the gaps;
-both are repeated with the clip so filled. ``draw_imputations`` does so with draws instead of means.
+both are repeated with the clip so filled. ``draw_imputations`` does so with draws instead of means. All of them ask the
+model in eval mode, and leave it as it was.
 
 Source: paper 4 (HG-VAE), sections 5.3 and 6, appendix B; draws: Rezende and others 2014, appendix F.
 """
@@ -18,6 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from motionkit.fitting.surroundings import eval_mode
 from motionkit.models.clip_gaussian import Bridge, ClipGaussian
 from motionkit.models.elbo import Inference, log_posterior
 from motionkit.representation.dct import dct
@@ -71,10 +73,11 @@ def leftovers_of(
     """
     if not len(clips):
         raise ValueError("there are no clips whose leftovers could be measured")
-    squares = [
-        dct((part - model.reconstruct(part, labels)).movedim(1, -1)).square().sum(0)
-        for part, labels in _chunks(clips, classes)
-    ]
+    with eval_mode(model):
+        squares = [
+            dct((part - model.reconstruct(part, labels)).movedim(1, -1)).square().sum(0)
+            for part, labels in _chunks(clips, classes)
+        ]
     mean = torch.stack(squares).sum(0).movedim(-1, 0) / len(clips)
     return mean.clamp_min(SMALLEST_DEVIATION_M**2).log()
 
@@ -107,8 +110,9 @@ def impute(
         bridge = Bridge.over(seen, leftovers[None].to(part))
         share = _share(variance, bridge)
         guess = torch.where(seen, part, begun)
-        for _ in range(num_steps):
-            guess = _agreed(seen, begun, bridge(part, model.reconstruct(guess, labels)), share)
+        with eval_mode(model):
+            for _ in range(num_steps):
+                guess = _agreed(seen, begun, bridge(part, model.reconstruct(guess, labels)), share)
         filled.append(guess)
     return torch.cat(filled)
 
@@ -143,10 +147,11 @@ def draw_imputations(
             if variance is not None:
                 begun = begun + variance.sqrt() * torch.randn_like(begun[:, :1])
             guess = torch.where(seen, part, begun)
-            for _ in range(num_steps):
-                # around a draw of the whole clip, what the seen numbers say of the others is a draw too
-                around = ClipGaussian(model.infer(guess, labels).output.mean, log_var, is_spectral=True).sample()
-                guess = _agreed(seen, begun, bridge(part, around), share)
+            with eval_mode(model):
+                for _ in range(num_steps):
+                    # around a draw of the whole clip, what the seen numbers say of the others is a draw too
+                    around = ClipGaussian(model.infer(guess, labels).output.mean, log_var, is_spectral=True).sample()
+                    guess = _agreed(seen, begun, bridge(part, around), share)
             filled.append(guess)
         draws.append(torch.cat(filled))
     return torch.stack(draws)
@@ -186,7 +191,7 @@ def _ascend(model, clips, is_seen, start, classes, num_steps, lr, score) -> tupl
     optimizer = torch.optim.Adam([missing], lr=lr)
     best, best_score = filled, torch.full((len(clips),), -torch.inf).to(clips)
     best_step = torch.zeros(len(clips), dtype=torch.int64, device=clips.device)
-    with _frozen(model):
+    with eval_mode(model), _frozen(model):
         for step in range(num_steps + 1):
             filled = torch.where(is_seen, clips, missing)
             value = score(model.infer(filled, classes, is_drawn=False, has_output=False))
