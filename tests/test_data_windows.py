@@ -93,6 +93,14 @@ def test_confidence_is_cut_along_and_complete_clips_count_as_certain():
     assert cut_windows([ramp(6)], length=3, stride=3).confidence is None
 
 
+def test_joints_are_observed_that_any_window_shows():
+    confidence = np.zeros((6, 2), dtype=np.float32)
+    assert cut_windows([ramp(6, confidence=confidence)], length=3, stride=3).is_observed.tolist() == [False, False]
+    confidence[4, 1] = 0.1
+    assert cut_windows([ramp(6, confidence=confidence)], length=3, stride=3).is_observed.tolist() == [False, True]
+    assert cut_windows([ramp(6)], length=3, stride=3).is_observed.tolist() == [True, True]
+
+
 @pytest.mark.parametrize(
     ("clips", "arguments", "message"),
     [

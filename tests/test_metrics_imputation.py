@@ -8,7 +8,9 @@ import torch
 
 from motionkit.data.gaps import interpolate_gaps
 from motionkit.data.masks import PATTERNS, lose_frames, lose_numbers
-from motionkit.metrics.imputation import coverage, imputation_curves
+from motionkit.metrics.imputation import coverage, headline_as_published, imputation_curves
+from motionkit.models.elbo import Inference
+from motionkit.models.gaussian import Gaussian
 
 SHAPE = (4, 30, 3, 3)
 CLIPS = torch.linspace(0.1, 1.0, math.prod(SHAPE), dtype=torch.float64).view(SHAPE)
@@ -52,6 +54,64 @@ def test_errors_by_hand():
     assert value(table, "off", "change") == pytest.approx(100 * (25e-6 / 3 / at_zero - 1))
     assert (value(table, "mean", "change"), value(table, "truth", "change")) == (0, -100)
     assert value(table, "truth", "MPJPE") == 0
+
+
+def test_joints_that_no_recording_shows_are_lost_with_the_others_and_do_not_count():
+    """The middle joint stands between the others: seen, it would give each of them away."""
+    clips = CLIPS.clone()
+    clips[:, :, 1] = (clips[:, :, 0] + clips[:, :, 2]) / 2
+    is_observed, shown = torch.tensor([True, False, True]), []
+
+    def cheat(clips, is_seen):
+        shown.append(is_seen)
+        away = torch.stack(
+            [2 * clips[:, :, 1] - clips[:, :, 2], clips[:, :, 1], 2 * clips[:, :, 1] - clips[:, :, 0]], 2
+        )
+        return torch.where(is_seen, clips, torch.nan_to_num(away, nan=9.0))
+
+    wrong = put(clips + torch.tensor([0.0, 5.0, 0.0], dtype=torch.float64)[:, None])  # of the middle joint alone
+    fillers = {"mean": ZERO, "cheat": cheat, "wrong": wrong}
+    open_table = imputation_curves(fillers, clips, (0.0, 0.3), patterns={"joints": PATTERNS["joints"]})
+    table = imputation_curves(
+        fillers, clips, (0.0, 0.3), patterns={"joints": PATTERNS["joints"]}, is_observed=is_observed
+    )
+    assert value(table, "cheat", "RMSE", "joints", 0.3) > 1.5 * value(open_table, "cheat", "RMSE", "joints", 0.3)
+    assert value(table, "wrong", "RMSE", "joints", 0.3) == 0 < value(open_table, "wrong", "RMSE", "joints", 0.3)
+    assert all(seen.all() for seen in (shown[0], shown[2]))  # where nothing is lost all is seen
+    plain, hidden = shown[1], shown[3]
+    assert torch.equal(hidden[:, :, [0, 2]], plain[:, :, [0, 2]])
+    lost = ~plain.flatten(1).all(1)
+    assert not hidden[lost][:, :, 1].any()
+    is_lost = ~plain[:, :, [0, 2]]
+    error = clips[:, :, [0, 2]][is_lost].square().mean().sqrt().item()
+    assert value(table, "mean", "RMSE", "joints", 0.3) == pytest.approx(1000 * error)
+
+
+def test_means_that_are_too_large_make_the_headline():
+    """Clips that are the mean: zeros are off by 1 of it, means as in the public file by 1.83 and 1.98. The ascent moves
+    a millimeter a step at most, and a model that does not care where clips are not at all."""
+    clips, mean = CLIPS[:1].expand(3, -1, -1, -1), CLIPS[0]
+    table = headline_as_published(Indifferent(), clips, mean, 0.2, num_steps=10, seed=0)
+    assert list(table.index) == ["means times 1", "means times 2.83", "means times 2.98"]
+    assert math.isnan(table.loc["means times 1", "zeros"])  # nothing is wrong with right means of these clips
+    expected = [100 * (1 / 1.83**2 - 1), 100 * (1 / 1.98**2 - 1)]
+    assert table["zeros"][1:].tolist() == pytest.approx(expected)
+    assert table["ascent"][1:].tolist() == pytest.approx(expected, abs=0.5)
+    assert (table["zeros"] != table["ascent"])[1:].all()  # it starts from noise
+    assert headline_as_published(Indifferent(), clips, mean, 0.2, num_steps=10, seed=0).equals(table)
+
+
+class Indifferent:
+    def parameters(self):
+        return iter(())
+
+    def infer(self, clips, classes=None, *, is_drawn=True, has_output=True):
+        one = 0 * clips.sum((1, 2, 3))[None, :, None]
+        flat = Gaussian(one, one)
+        return Inference([flat], [flat], [one], None)
+
+    def reconstruct(self, clips, classes=None):
+        return clips
 
 
 def test_a_joint_that_lacks_one_coordinate_counts_and_one_that_is_seen_does_not():

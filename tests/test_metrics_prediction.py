@@ -51,6 +51,22 @@ def test_gaps_cost_what_the_filler_leaves_wrong():
     assert value(table, method="interpolation", pattern="numbers", share=0.4, seed=0) < 1.2 * whole
 
 
+def test_joints_that_no_recording_shows_are_lost_too_and_do_not_count():
+    is_observed, shown = torch.tensor([True, False, True, True]), []
+
+    def fill(clips, is_seen):
+        shown.append(is_seen)
+        return torch.where(is_seen, clips, CLIPS[:, :CONTEXT])
+
+    def predict(context):
+        return zero_velocity(context, HORIZON) + 9 * torch.tensor([0.0, 1, 0, 0], dtype=torch.float64)[:, None]
+
+    table = prediction_curves({"off": predict}, {"truth": fill}, CLIPS, CONTEXT, (0.0, 0.4), is_observed=is_observed)
+    assert table["value"].tolist() == pytest.approx([math.sqrt(3) * 5.5] * 4)
+    assert not any(is_seen[:, :, 1].any() for is_seen in shown)
+    assert all(is_seen[:, :, is_observed].any() for is_seen in shown)
+
+
 def test_all_fillers_get_the_same_gaps_and_a_whole_context_is_looked_at_once():
     seen, calls = [], []
 

@@ -277,7 +277,7 @@ def test_it_starts_with_joints_missing_and_every_setting_changes_the_picture(exp
     explorer.paint([(7, frame) for frame in range(4, 13)], True)
     assert (explorer.grid.frame, explorer.grid.joint) == (8, 7)
     pictures = [explorer.picture.value]
-    for control, value in [(explorer.steps, 3), (explorer.start, "mean"), (explorer.start, "interpolation"),
+    for control, value in [(explorer.start, "mean"), (explorer.steps, 3), (explorer.start, "interpolation"),
                            (explorer.method, "ascent"), (explorer.steps, 0), (explorer.window, 5),
                            (explorer.axis, 2), (explorer.azimuth, -60)]:  # fmt: skip
         control.value = value

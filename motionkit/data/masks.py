@@ -63,6 +63,14 @@ def lose_any(shape: torch.Size | tuple[int, ...], most: float, generator: torch.
     return torch.cat([PATTERNS[names[which]]((1, *shape[1:]), share, generator) for which, share in each])
 
 
+def without_unobserved(
+    is_seen: Bool[Tensor, "clips frames joints 3"], is_observed: Bool[Tensor, "joints"]
+) -> Bool[Tensor, "clips frames joints 3"]:
+    """The masks with joints that recordings do not show lost too, in clips of which anything is lost: they stand
+    between others, and where one of those is lost they would give it away."""
+    return is_seen & (is_observed[:, None] | is_seen.flatten(1).all(1)[:, None, None, None])
+
+
 def _checked(shape: torch.Size | tuple[int, ...], share: float) -> tuple[int, ...]:
     if len(shape) != 4:
         raise ValueError(f"shape is {tuple(shape)}; expected (clips, frames, joints, 3)")

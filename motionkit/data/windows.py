@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
@@ -52,6 +52,12 @@ class Windows:
     def num_frames(self) -> int:
         """Frames of one window."""
         return self.positions.shape[1]
+
+    @property
+    def is_observed(self) -> Bool[Tensor, "joints"]:
+        """Joints that any window shows; the others stand between joints of another layout (``convert_joints``)."""
+        shown = self.positions.new_ones(1, 1, self.skeleton.num_joints)
+        return (shown if self.confidence is None else self.confidence).flatten(0, 1).gt(0).any(0)
 
     def clip(self, window: int) -> MotionClip:
         """The clip that a window was cut from."""

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from motionkit.data.masks import lose_joints, lose_numbers
+from motionkit.data.masks import lose_joints, lose_numbers, without_unobserved
 from motionkit.metrics.imputation import filled_in
 from motionkit.metrics.position import mpjpe_mm
 from motionkit.models.fillers import Filler
@@ -38,6 +38,7 @@ def prediction_curves(
     patterns: Mapping[str, Callable[..., Tensor]] = LOST,
     seeds: Sequence[int] = (0,),
     at_frames: Mapping[str, int] | None = None,
+    is_observed: Bool[Tensor, "joints"] | None = None,
 ) -> pd.DataFrame:
     """Lose a part of the first ``num_context`` frames, fill it in, and predict the others: rows of ``predictor``,
     ``method`` (the filler), ``pattern``, ``share``, ``seed``, ``metric`` and ``value``, a mean distance of joints [mm]:
@@ -46,7 +47,7 @@ def prediction_curves(
     clips: complete ones, in metres; their frames after the context are the truth, of which predictors may give fewer or
         more than there are: what both have counts.
     shares: from 0 to 1; at 0 nothing is missing, and all fillers are alike.
-    patterns, seeds: of the masks; they are as in ``imputation_curves``.
+    patterns, seeds, is_observed: of the masks; they are as in ``imputation_curves``. Joints not observed do not count.
     at_frames: name -> which of the frames to come, from 1: see ``frames_at``.
 
     Raises ``ValueError`` for clips no longer than the context, a predictor that does not reach a frame that is asked
@@ -54,16 +55,21 @@ def prediction_curves(
     """
     if clips.shape[1] <= num_context:
         raise ValueError(f"clips have {clips.shape[1]} frames; a context of {num_context} leaves none to predict")
+    if is_observed is None:
+        is_observed = torch.ones(clips.shape[2], dtype=torch.bool, device=clips.device)
     context, future = clips[:, :num_context], clips[:, num_context:]
     whole: dict[str, dict[str, float]] = {}  # errors after a context that lacks nothing, which need no second look
     rows = []
     for pattern, share, seed in [(pattern, share, seed) for pattern in patterns for share in shares for seed in seeds]:
-        is_seen = patterns[pattern](context.shape, share, torch.Generator(context.device).manual_seed(seed))
+        shown = patterns[pattern](context.shape, share, torch.Generator(context.device).manual_seed(seed))
+        is_seen = without_unobserved(shown, is_observed)
         for method, fill in fillers.items():
             if not is_seen.all():
-                found = _errors(predictors, filled_in(method, fill, context, is_seen, seed), future, at_frames or {})
+                found = _errors(
+                    predictors, filled_in(method, fill, context, is_seen, seed), future, at_frames or {}, is_observed
+                )
             else:
-                found = whole = whole or _errors(predictors, context, future, at_frames or {})
+                found = whole = whole or _errors(predictors, context, future, at_frames or {}, is_observed)
             rows += [
                 (name, method, pattern, float(share), seed, metric, value)
                 for name, errors in found.items()
@@ -98,14 +104,18 @@ def frames_at(times_ms: Sequence[float], fps: float, horizon: int) -> dict[str, 
 
 
 def _errors(
-    predictors: Mapping[str, Predictor], context: Tensor, future: Tensor, at_frames: Mapping[str, int]
+    predictors: Mapping[str, Predictor],
+    context: Tensor,
+    future: Tensor,
+    at_frames: Mapping[str, int],
+    is_observed: Bool[Tensor, "joints"],
 ) -> dict[str, dict[str, float]]:
     """Of each predictor, its errors by metric."""
     found = {}
     for name, predict in predictors.items():
         with torch.no_grad():  # not around the fillers, of which some ascend a gradient
             predicted = predict(context)[:, : future.shape[1]]
-        by_frame = mpjpe_mm(predicted, future[:, : predicted.shape[1]]).mean(0)
+        by_frame = mpjpe_mm(predicted[:, :, is_observed], future[:, : predicted.shape[1], is_observed]).mean(0)
         if late := [what for what, frame in at_frames.items() if not 1 <= frame <= len(by_frame)]:
             raise ValueError(f"predictor {name!r} gives {len(by_frame)} frames; {late[0]!r} is {at_frames[late[0]]}")
         found[name] = {AVERAGE: by_frame.mean().item()}

@@ -40,7 +40,7 @@ class PartialClips:
         confidence: Float[Tensor, "batch frames joints"] | None = None,
     ) -> dict[str, Tensor]:
         """``{"clips": ..., "input": ...}``, both (batch, frames, joints, 3) in metres. Confidence plays no part: joints
-        that a skeleton lacks have their place in the mean as in every clip."""
+        that a skeleton lacks stand between others in every clip, and are learned as these are."""
         is_mirrored = torch.rand(len(positions), generator=generator, device=positions.device) < 0.5
         clips = torch.where(is_mirrored[:, None, None, None], mirrored(positions, self.skeleton), positions)
         if self.most == 0:
