@@ -3,7 +3,9 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import scipy
 import torch
 from torch.distributions import Normal, kl_divergence
 
@@ -87,6 +89,12 @@ def test_the_family_of_table_one_has_15_million_parameters():
 
 
 def test_all_depths_have_the_same_parameters_and_as_many_levels_drawn():
+    with torch.device("meta"):
+        counts = {
+            sum(p.numel() for p in HGVAE(replace(TINY, off_levels=off_levels(3, depth))).parameters())
+            for depth in (1, 2, 3)
+        }
+    assert len(counts) == 1
     for keep, first in (("lowest", 15), ("highest", 0)):
         for depth in (1, 2, 4, 8, 16):
             off = off_levels(16, depth, keep)
@@ -106,6 +114,20 @@ def test_shapes_and_the_way_to_nodes_and_back(layout, tolerance):
     seen = model.infer(x)
     assert [tuple(z.shape) for z in seen.latents] == [(1, 2, 12), (4, 2, 8), (9, 2, 8)]
     assert seen.output.mean.shape == seen.output.log_var.shape == x.shape
+
+
+def test_the_public_program_takes_runs_of_a_reshaped_clip_and_the_inverse_transform():
+    model, x = build(replace(TINY, layout="published_code")), clips(2)
+    expected = scipy.fft.idct(x.double().numpy().reshape(2, 9, 8), norm="ortho")
+    np.testing.assert_allclose(model.nodes(x).transpose(0, 1).numpy(), expected, atol=1e-5)
+    torch.testing.assert_close(model.nodes.mean_clips(model.nodes(x)), x)
+    for module in HGVAE(replace(TINY, layout="published_code")).modules():
+        if isinstance(module, GraphConv):
+            most = 1 / math.sqrt(len(module.weight))
+            assert module.bias.shape == (1, 1, len(module.weight))  # one for all nodes
+            for values in module.parameters():
+                assert values.abs().max() <= most
+            assert module.weight.abs().max() > 0.7 * most
 
 
 def test_what_is_left_out_changes_nothing_else(tolerance):
@@ -219,8 +241,8 @@ def test_levels_that_take_the_priors_mean_know_nothing_of_the_clip():
             torch.testing.assert_close(make(x), model.infer(x, is_drawn=False).output.mean)
 
 
-def test_the_loss_is_bounded_by_the_evidence():
-    """One clip, many draws: log of the mean importance weight is at least the mean of their logs, which the loss is."""
+def test_the_loss_is_the_mean_log_weight_of_draws():
+    """The bound is the mean of what ``log_evidence`` tells of draws; test_metrics_scores has what that leads to."""
     model, x = build(), clips(1)
     with torch.no_grad():
         seen = model.infer(x.expand(4000, -1, -1, -1))
@@ -228,7 +250,6 @@ def test_the_loss_is_bounded_by_the_evidence():
         bound = -model.loss(x.expand(4000, -1, -1, -1), 1)["loss"]
     spread = weights.std() / math.sqrt(len(weights))
     assert abs(weights.mean() - bound) < 5 * spread
-    assert torch.logsumexp(weights, 0) - math.log(len(weights)) > bound
 
 
 def test_the_divergence_warms_up_in_a_line():

@@ -67,10 +67,13 @@ def test_what_is_seen_stays_and_what_is_not_has_no_influence(is_chunked, monkeyp
         monkeypatch.setattr("motionkit.models.imputation.CHUNK", 2)
     prior, (clips, is_seen, start) = model(), case()
     holes = torch.where(is_seen, clips, NAN)
+    variance = torch.rand(SHAPE)
     found = [
         impute(prior, holes, is_seen, start, FLAT, num_steps=3),
+        impute(prior, holes, is_seen, start, FLAT, start_variance=variance, num_steps=3),
         impute_map(prior, holes, is_seen, start, num_steps=3).clips,
         *draw_imputations(prior, holes, is_seen, start, FLAT, num_draws=2, num_steps=2),
+        *draw_imputations(prior, holes, is_seen, start, FLAT, start_variance=variance, num_draws=2, num_steps=2),
     ]
     for filled in found:
         assert torch.equal(filled[is_seen], clips[is_seen])

@@ -25,7 +25,7 @@ from motionkit.data.skeleton import (
     SMPLH_52,
     Skeleton,
 )
-from motionkit.representation.pelvis_frame import clip_to_pelvis_frame, to_pelvis_frame
+from motionkit.representation.pelvis_frame import clip_to_pelvis_frame, pelvis_windows, to_pelvis_frame
 
 LAYOUTS = (CMU_31, BANDAI_NAMCO_21, SMPLH_52, H36M_17, H36M_32, SMPL_24, HUMANML3D_22, PANOPTIC_19, COCO_17, BODY_25)
 every_layout = pytest.mark.parametrize("skeleton", LAYOUTS, ids=lambda skeleton: skeleton.name)
@@ -236,3 +236,44 @@ def test_frames_without_a_direction_are_refused_by_number():
         to_pelvis_frame(positions, SMPL_24)
     with pytest.raises(ValueError, match="positions have 24 joints, skeleton 'smplh_52' has 52"):
         to_pelvis_frame(positions, SMPLH_52)
+
+
+# --- windows of a folder ----------------------------------------------------------------------------------------------
+
+
+def write_h36m(folder, person, trial):
+    path = folder / person / f"walking_{trial}.txt"
+    path.parent.mkdir(exist_ok=True)
+    rows = 0.3 * np.random.default_rng(trial).normal(size=(100, 99))  # 2 s at 50 frames a second
+    path.write_text("".join(",".join(f"{value:.7f}" for value in row) + "\n" for row in rows))
+
+
+def write_amass(folder, person, trial):
+    path = folder / person / f"{trial}_poses.npz"
+    path.parent.mkdir(exist_ok=True)
+    rng = np.random.default_rng(trial)
+    fields = {"poses": 0.3 * rng.normal(size=(240, 156)), "trans": rng.normal(size=(240, 3))}
+    np.savez(path, **fields, betas=rng.normal(size=16), gender=np.array("male"), mocap_framerate=np.array(120.0))
+    rest = np.random.default_rng(0).uniform(0.1, 1, (1, 52, 3))
+    np.savez(folder / "smpl_skeleton.npz", p3d0=rest, parents=np.array(SMPLH_52.parents))
+
+
+@pytest.mark.parametrize("write", [write_h36m, write_amass])
+def test_a_folder_of_files_becomes_windows_of_18_joints_parted_by_people(write, tmp_path):
+    for person in ("S1", "S5", "S9"):
+        for trial in (1, 2):
+            write(tmp_path, person, trial)
+    parts = pelvis_windows(tmp_path, length=10, stride=5, fps=25.0, held_out=["S9"], most=3)
+    assert {name: {clip.subject for clip in part.clips} for name, part in parts.items()} == {
+        "train": {"S1", "S5"}, "calibration": {"S9"}, "test": {"S9"},
+    }  # fmt: skip
+    assert {clip.name for clip in parts["test"].clips}.isdisjoint(clip.name for clip in parts["calibration"].clips)
+    for part in parts.values():
+        assert part.positions.shape[1:] == (10, 18, 3)
+        assert part.fps == 25
+        assert part.skeleton == AMASS_18
+    assert len(parts["train"]) > len(parts["test"]) == len(parts["calibration"]) == 3
+    # the pelvis is where it was in every frame: nothing of the way through the room is left
+    assert max(part.positions.abs().max() for part in parts.values()) < 8
+    # Human3.6M has no joints for collars, upper spine and head
+    assert parts["test"].is_observed.sum() == (18 if write is write_amass else 14)
