@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from motionkit.representation.dct import dct, dct_matrix
@@ -68,39 +68,51 @@ class Bridge:
     """How the numbers that are not seen follow from those that are, whatever the mean: made once, used for many means.
 
     is_seen: (batch, frames, joints, 3). gaps: (batch joints 3,) the coordinates with a number that is not seen.
-    gain: (gaps, frames, frames), which maps what is left over of the seen frames to what to expect of all of them.
+    frames: of each, those that are not seen; where others have more of them, seen ones fill the row.
+    gain: which maps what is left over of the seen frames to what to expect of those; 0 for the seen ones.
     variance: (batch, frames, joints, 3) in square metres, 0 where seen.
     Gains are solved and applied in float64: the slowest coefficients vary a hundred million times as much as the
-    fastest, which is more than float32 tells apart.
+    fastest, which is more than float32 tells apart. They come of the inverse covariance, of which only what is not seen
+    has to be inverted back.
     """
 
     is_seen: Bool[Tensor, "batch frames joints 3"]
     gaps: Bool[Tensor, "coordinates"]
-    gain: Float64[Tensor, "gaps frames frames"]
+    frames: Int[Tensor, "gaps missing"]
+    gain: Float64[Tensor, "gaps missing frames"]
     variance: Float[Tensor, "batch frames joints 3"]
 
     @classmethod
     def over(cls, is_seen: Bool[Tensor, "batch frames joints 3"], log_var: Float[Tensor, "#batch frames joints 3"]):
         """For variances of cosine coefficients, of each clip or of all."""
-        frames = is_seen.shape[1]
-        seen, rows = _rows(is_seen), _rows(log_var.expand(is_seen.shape)).double()
+        seen, rows = _rows(is_seen), _rows(log_var).double()
+        basis = dct_matrix(seen.shape[1]).to(rows)
+        precision = basis.t() @ (rows.neg().exp()[:, :, None] * basis)  # of a clip's coordinates, or of each clip's
         gaps = ~seen.all(1)  # a coordinate that is seen throughout needs no matrix
-        seen, basis = seen[gaps], dct_matrix(frames).to(rows)
-        cov = basis.t() @ (rows[gaps].exp()[:, :, None] * basis)
-        inner = torch.where(seen[:, :, None] & seen[:, None, :], cov, torch.diag_embed((~seen).to(cov)))
-        across = torch.where(seen[:, None, :], cov, 0.0)  # of all frames with the seen ones
-        gain = torch.linalg.solve(inner, across, left=False)
-        variance = torch.zeros_like(rows)
-        variance[gaps] = (cov.diagonal(dim1=1, dim2=2) - (gain * across).sum(2)).clamp_min(0)
-        return cls(is_seen, gaps, gain, torch.where(is_seen, 0.0, _clips(variance, is_seen.shape)).to(log_var))
+        which = gaps.nonzero()[:, 0] % len(precision)
+        seen = seen[gaps]
+        num_missing = int((~seen).sum(1).max()) if len(seen) else 0
+        frames = seen.byte().argsort(dim=1, stable=True)[:, :num_missing]  # those not seen come first
+        is_missing = ~seen.gather(1, frames)
+        lines = precision[which[:, None], frames]
+        inner = lines.gather(2, frames[:, None].expand(-1, num_missing, -1))
+        pair = is_missing[:, :, None] & is_missing[:, None, :]
+        root = torch.linalg.cholesky(torch.where(pair, inner, torch.eye(num_missing).to(inner)))
+        across = torch.where(is_missing[:, :, None] & seen[:, None, :], lines, 0.0)
+        spread = torch.cholesky_inverse(root).diagonal(dim1=1, dim2=2) * is_missing
+        variance = torch.zeros(len(gaps), is_seen.shape[1]).to(rows)
+        variance[gaps] = torch.zeros_like(seen, dtype=rows.dtype).scatter(1, frames, spread)
+        variance = _clips(variance, is_seen.shape).to(log_var)
+        return cls(is_seen, gaps, frames, -torch.cholesky_solve(across, root), variance)
 
     def __call__(
         self, clips: Float[Tensor, "batch frames joints 3"], mean: Float[Tensor, "batch frames joints 3"]
     ) -> Float[Tensor, "batch frames joints 3"]:
         """The clips where they are seen, bit for bit; elsewhere what to expect around this mean."""
         left_over = _rows(torch.where(self.is_seen, clips - mean, 0.0))
+        expected = (self.gain @ left_over[self.gaps].double()[:, :, None])[:, :, 0].to(left_over)
         shift = torch.zeros_like(left_over)
-        shift[self.gaps] = (self.gain @ left_over[self.gaps].double()[:, :, None])[:, :, 0].to(shift)
+        shift[self.gaps] = torch.zeros_like(shift[self.gaps]).scatter(1, self.frames, expected)
         return torch.where(self.is_seen, clips, mean + _clips(shift, clips.shape))
 
 
