@@ -71,11 +71,12 @@ def banded_line(
     axes: Axes, x: np.ndarray, y: np.ndarray, band: tuple[np.ndarray, np.ndarray] | None, *, label: str, place: int
 ) -> Line2D:
     """A line of points within a pale band from its first to its second limit. place: in the order of the methods, which
-    decides color and marker."""
+    decides color and marker; beyond the last color they begin again, dashed."""
     color, marker = colors.LINES[place % len(colors.LINES)], _MARKERS[place % len(_MARKERS)]
     if band is not None:
         axes.fill_between(x, *band, color=color, alpha=0.10, linewidth=0)
-    (line,) = axes.plot(x, y, color=color, marker=marker, markersize=4, linewidth=1.6, label=label)
+    style = "-" if place < len(colors.LINES) else "--"
+    (line,) = axes.plot(x, y, style, color=color, marker=marker, markersize=4, linewidth=1.6, label=label)
     return line
 
 
