@@ -49,7 +49,8 @@ class ClaimSet:
     """Claims about one table of a paper, and what must be known of the table to check them.
 
     paper, table: as of ``published``.
-    of_a_row: parameters of a run that tell rows of the table apart; in all others the runs of a seed must agree.
+    of_a_row: parameters of a run that tell rows of the table apart, or that no claim depends on; in all others the runs
+        of a seed must agree.
     printed_row: a row of ours -> the row of the paper that it is set against.
     derived: metric that no table holds -> the columns it is computed from, and how.
     skill: a metric that is below 0 where a model has learned nothing; models that are so all have no order, and
