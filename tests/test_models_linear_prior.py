@@ -269,7 +269,7 @@ def test_parts_that_do_not_fit_are_refused(unchecked):
     with pytest.raises(ValueError, match=r"freedom must be more than 2, for there to be variances, got 2\.0"):
         replace(p, freedom=2.0)
     other = torch.zeros(2, 5, 2, 3)
-    for call in (lambda: p.log_prob(other), lambda: p.given(other, other > 0)):
+    for call in (lambda: p.log_prob(other), lambda: p.given(other, other > 0), lambda: replace(p, witnesses=other)):
         with pytest.raises(ValueError, match=r"clips have shape \(2, 5, 2, 3\); expected \(batch, 4, 2, 3\)"):
             call()
 

@@ -61,13 +61,14 @@ def imputation_curves(
         raise ValueError(f"no filler is called {REFERENCE!r}; there are {', '.join(fillers)}")
     if bad := int((~clips.isfinite()).sum()):
         raise ValueError(f"{bad} numbers of the clips are not finite")
+    if is_observed is None:
+        is_observed = torch.ones(clips.shape[2], dtype=torch.bool, device=clips.device)
     rows = []
     for pattern, share, seed in [(p, s, n) for p in patterns for s in shares for n in seeds]:
         is_seen = patterns[pattern](clips.shape, share, torch.Generator(clips.device).manual_seed(seed))
-        is_left = is_seen  # out of what is scored
-        if is_observed is not None:
-            is_seen, is_left = without_unobserved(is_seen, is_observed), is_seen | ~is_observed[:, None]
-        scores = {name: _errors(filled_in(name, fill, clips, is_seen, seed), clips, is_left)
+        is_left_out = is_seen | ~is_observed[:, None]
+        is_seen = without_unobserved(is_seen, is_observed)
+        scores = {name: _errors(filled_in(name, fill, clips, is_seen, seed), clips, is_left_out)
                   for name, fill in fillers.items()}  # fmt: skip
         reference = scores[REFERENCE]["MSE"]
         setting = {"pattern": pattern, "share": float(share), "seed": seed}

@@ -60,6 +60,8 @@ class LinearPrior:
             raise ValueError(f"noise_variance must be more than 0, got {self.noise_variance.item()}")
         if not self.freedom > 2:
             raise ValueError(f"freedom must be more than 2, for there to be variances, got {self.freedom}")
+        if self.witnesses is not None:
+            self._check(self.witnesses)
 
     @classmethod
     def fit(cls, clips: Float[Tensor, "count frames joints 3"], num_components: int) -> LinearPrior:
