@@ -151,7 +151,7 @@ def test_samples_are_drawn_down_to_a_level():
     assert not torch.equal(*drawn)
 
 
-def test_the_loss_is_the_mean_log_weight_of_draws():
+def test_the_loss_is_the_mean_log_weight_of_draws_and_bounded_by_the_evidence():
     """The bound is the mean of what ``log_evidence`` tells of draws; test_metrics_scores has what that leads to."""
     model, x = build(), clips(1).expand(4000, -1, -1, -1)
     with torch.no_grad():
@@ -159,6 +159,7 @@ def test_the_loss_is_the_mean_log_weight_of_draws():
         bound = -model.loss(x, 1)["loss"]
     spread = weights.std() / math.sqrt(len(weights))
     assert abs(weights.mean() - bound) < 5 * spread
+    assert torch.logsumexp(weights, 0) - math.log(len(weights)) > bound
 
 
 def test_the_divergence_warms_up_in_a_line_to_its_last_weight():

@@ -105,7 +105,7 @@ def test_batch_statistics_in_training_running_ones_after_it():
     assert (alone - among).abs().max() > 0.01
 
 
-def test_the_loss_is_the_mean_log_weight_of_draws():
+def test_the_loss_is_the_mean_log_weight_of_draws_and_bounded_by_the_evidence():
     """The bound is the mean of what ``log_evidence`` tells of draws; test_metrics_scores has what that leads to."""
     model, x = build(), clips(1).expand(4000, -1, -1, -1)
     with torch.no_grad():
@@ -113,6 +113,7 @@ def test_the_loss_is_the_mean_log_weight_of_draws():
         bound = -model.loss(x, 1)["loss"]
     spread = weights.std() / math.sqrt(len(weights))
     assert abs(weights.mean() - bound) < 5 * spread
+    assert torch.logsumexp(weights, 0) - math.log(len(weights)) > bound
 
 
 def test_the_divergence_warms_up_in_a_line():
