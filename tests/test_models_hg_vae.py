@@ -11,7 +11,7 @@ from torch.distributions import Normal, kl_divergence
 
 from motionkit.models.elbo import log_evidence, log_posterior
 from motionkit.models.gaussian import Gaussian
-from motionkit.models.graph_layers import GraphBlock, GraphConv
+from motionkit.models.graph_layers import GraphBlock, GraphConv, added
 from motionkit.models.hg_vae import HGVAE, PUBLISHED_CODE, HGVAEConfig, off_levels, sixteen_levels
 from motionkit.training import TrainConfig, fit
 
@@ -45,6 +45,52 @@ def test_a_graph_convolution_is_two_products_and_a_bias(shapes, has_node_bias, t
     x = torch.rand(3, *shapes[0])  # (batch, nodes, features): as in Eq. 4
     plain = torch.stack([layer.mix @ one @ layer.weight.t() for one in x]) + layer.bias.transpose(0, 1)
     torch.testing.assert_close(layer(x.transpose(0, 1)).transpose(0, 1), plain, **tolerance())
+
+
+@pytest.mark.parametrize("has_node_bias", [True, False])
+@pytest.mark.parametrize("shapes", [((4, 3), (6, 5)), ((6, 5), (4, 3)), ((5, 2), (1, 7)), ((1, 7), (5, 2))])
+def test_a_graph_convolution_has_the_gradients_of_finite_differences(shapes, has_node_bias):
+    torch.manual_seed(0)
+    layer = GraphConv(*shapes, has_node_bias).double()
+    names, values = zip(*layer.named_parameters(), strict=True)
+    x = torch.randn(shapes[0][0], 3, shapes[0][1], dtype=torch.float64, requires_grad=True)
+
+    def of(x, *values):
+        return torch.func.functional_call(layer, dict(zip(names, values, strict=True)), (x,))
+
+    assert torch.autograd.gradcheck(of, (x, *values))
+    # with a part of the gradients wanted, that part is the same
+    wanted = torch.randn_like(layer(x))
+    every = torch.autograd.grad(layer(x), (x, *values), wanted)
+    for number, value in enumerate((x, *values)):
+        torch.testing.assert_close(torch.autograd.grad(layer(x), value, wanted)[0], every[number])
+    layer.requires_grad_(False)
+    torch.testing.assert_close(torch.autograd.grad(layer(x), x, wanted)[0], every[0])
+
+
+@pytest.mark.parametrize("shape", [(1,), ()])
+def test_what_is_added_has_the_gradients_of_finite_differences(shape):
+    torch.manual_seed(0)
+    x, y = (torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    alpha = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    assert torch.equal(added(x, alpha, y), torch.addcmul(x, alpha, y))
+    assert torch.autograd.gradcheck(added, (x, alpha, y))
+
+
+def test_in_mixed_precision_gradients_are_near_and_of_the_parameters_type():
+    model, x = build(), clips()
+    grads = []
+    for is_mixed in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_mixed):
+            activation = model.up[0](model.nodes(x))[0]
+            seen = model.infer(x, is_drawn=False)
+        assert activation.dtype == (torch.bfloat16 if is_mixed else torch.float32)
+        loss = seen.output.mean.float().square().mean()
+        grads.append(torch.autograd.grad(loss, list(model.parameters()), allow_unused=True))
+    for parameter, exact, mixed in zip(model.parameters(), *grads, strict=True):
+        if exact is not None:
+            assert mixed.dtype == parameter.dtype
+            assert (mixed - exact).norm() <= 0.15 * exact.norm() + 1e-6
 
 
 def test_a_block_begins_as_the_identity():

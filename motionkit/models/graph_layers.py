@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from motionkit.models.gaussian import LOG_VAR_RANGE, Gaussian
 
@@ -42,15 +43,93 @@ class GraphConv(nn.Module):
             nn.init.uniform_(parameter, -1 / math.sqrt(len(self.weight)), 1 / math.sqrt(len(self.weight)))
 
     def forward(self, x: Float[Tensor, "nodes batch features"]) -> Float[Tensor, "nodes2 batch features2"]:
-        nodes_out, nodes_in = self.mix.shape
-        features_out, features_in = self.weight.shape
-        # S (A W) = (S A) W: the cheaper one
-        if nodes_out * features_in * (nodes_in + features_out) < nodes_in * features_out * (nodes_out + features_in):
-            return F.linear(self._mixed(x), self.weight).add_(self.bias)  # in place: fresh memory is slow
-        return self._mixed(F.linear(x, self.weight)).add_(self.bias)
+        return _GraphConv.apply(*in_one_type(x, self.mix, self.weight, self.bias))
 
-    def _mixed(self, x: Tensor) -> Tensor:
-        return (self.mix @ x.reshape(len(x), -1)).view(len(self.mix), *x.shape[1:])
+
+class _GraphConv(torch.autograd.Function):
+    """``S A W + b`` with its own gradients. Torch's would clone one for each sum in place on a view, and sums out of
+    place take fresh memory, which is slow."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, mix: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        (nodes_out, nodes_in), (features_out, features_in) = mix.shape, weight.shape
+        # S (A W) = (S A) W: the cheaper one
+        ctx.mixes_first = nodes_out * features_in * (nodes_in + features_out) < nodes_in * features_out * (
+            nodes_out + features_in
+        )
+        between = _mixed(x, mix) if ctx.mixes_first else _mapped(x, weight)
+        ctx.save_for_backward(x, mix, weight, between)
+        ctx.bias_shape = bias.shape
+        return (_mapped(between, weight) if ctx.mixes_first else _mixed(between, mix)).add_(bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, mix, weight, between = ctx.saved_tensors
+        for_x, for_mix, for_weight, for_bias = ctx.needs_input_grad
+        grad, grad_mix, grad_weight = grad.contiguous(), None, None
+        if ctx.mixes_first:
+            if for_weight:
+                grad_weight = grad.flatten(0, 1).t() @ between.flatten(0, 1)
+            grad_between = _mapped(grad, weight.t())
+            if for_mix:
+                grad_mix = grad_between.flatten(1) @ x.flatten(1).t()
+            grad_x = _mixed(grad_between, mix.t()) if for_x else None
+        else:
+            if for_mix:
+                grad_mix = grad.flatten(1) @ between.flatten(1).t()
+            grad_between = _mixed(grad, mix.t())
+            if for_weight:
+                grad_weight = grad_between.flatten(0, 1).t() @ x.flatten(0, 1)
+            grad_x = _mapped(grad_between, weight.t()) if for_x else None
+        return grad_x, grad_mix, grad_weight, grad.sum_to_size(ctx.bias_shape) if for_bias else None
+
+
+def _mixed(x: Tensor, mix: Tensor) -> Tensor:
+    return (mix @ x.flatten(1)).view(len(mix), *x.shape[1:])
+
+
+def _mapped(x: Tensor, weight: Tensor) -> Tensor:
+    return (x.flatten(0, 1) @ weight.t()).view(*x.shape[:2], len(weight))
+
+
+def added(x: Tensor, alpha: Tensor, y: Tensor) -> Tensor:
+    """``x + alpha y``, for one alpha."""
+    return _Added.apply(*in_one_type(x, alpha, y))
+
+
+class _Added(torch.autograd.Function):
+    """With its own gradients: torch's of ``addcmul`` are four passes over fresh memory, and two are enough."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, alpha: Tensor, y: Tensor) -> Tensor:
+        ctx.save_for_backward(alpha, y)
+        return torch.addcmul(x, alpha, y)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        alpha, y = ctx.saved_tensors
+        for_alpha, for_y = ctx.needs_input_grad[1:]
+        grad_alpha = _product(grad, y).to(alpha).view_as(alpha) if for_alpha else None
+        return grad, grad_alpha, grad * alpha if for_y else None
+
+
+def _product(one: Tensor, other: Tensor) -> Float[Tensor, ""]:
+    """Sum of products, at least in single precision; of halves node by node, so that what is converted is in the cache
+    when it is read."""
+    if one.dtype in (torch.float32, torch.float64):
+        return torch.dot(one.flatten(), other.flatten())
+    nodes = zip(one.flatten(1), other.flatten(1), strict=True)
+    return torch.stack([torch.dot(a.float(), b.float()) for a, b in nodes]).sum()
+
+
+def in_one_type(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """As autocast would have them, which does not look into functions with their own gradients."""
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return tensors
+    return tuple(tensor.to(torch.get_autocast_dtype(device)) for tensor in tensors)
 
 
 class GraphBlock(nn.Module):
@@ -66,7 +145,7 @@ class GraphBlock(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Float[Tensor, "nodes batch features"]) -> Float[Tensor, "nodes batch features"]:
-        return torch.addcmul(x, self.alpha, F.gelu(self.second(F.gelu(self.first(x)))))
+        return added(x, self.alpha, F.gelu(self.second(F.gelu(self.first(x)))))
 
 
 class GraphGaussian(nn.Module):

@@ -26,7 +26,7 @@ from motionkit.models.clip_gaussian import ClipGaussian
 from motionkit.models.clip_nodes import ClipNodes, Layout
 from motionkit.models.elbo import ClipVAE, Inference
 from motionkit.models.gaussian import Gaussian, standard
-from motionkit.models.graph_layers import GraphBlock, GraphConv, GraphGaussian
+from motionkit.models.graph_layers import GraphBlock, GraphConv, GraphGaussian, added
 
 Shape = tuple[int, int]  # nodes, features
 
@@ -281,7 +281,7 @@ class _Up(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         activation = self.block(self.reduce(x))
-        return activation, None if self.skip is None else torch.addcmul(self.skip(x), self.alpha, activation)
+        return activation, None if self.skip is None else added(self.skip(x), self.alpha, activation)
 
 
 class _Down(nn.Module):
@@ -301,7 +301,7 @@ class _Down(nn.Module):
 
     def passed(self, trunk: Tensor) -> tuple[Tensor, Tensor]:
         """The trunk after this level's block, and what its prior reads of it."""
-        trunk = torch.addcmul(trunk, self.alphas[0], self.block(trunk))
+        trunk = added(trunk, self.alphas[0], self.block(trunk))
         return trunk, self.prior_block(trunk)
 
     def combined(self, trunk: Tensor, activation: Tensor) -> Tensor:
@@ -310,7 +310,7 @@ class _Down(nn.Module):
 
     def left(self, trunk: Tensor, above: Tensor) -> Tensor:
         """The passed trunk with what the prior read."""
-        return torch.addcmul(trunk, self.alphas[1], above)
+        return added(trunk, self.alphas[1], above)
 
     def joined(self, trunk: Tensor, latent: Tensor) -> Tensor:
-        return torch.addcmul(trunk, self.alphas[2], self.widen(latent))
+        return added(trunk, self.alphas[2], self.widen(latent))
