@@ -7,9 +7,10 @@ import torch
 
 from motionkit.data.gaps import interpolate_gaps
 from motionkit.data.masks import lose_numbers
-from motionkit.models.fillers import MeanMotion, ascent_of, filler_of, plain_fillers, remembered
+from motionkit.models.clip_gaussian import ClipGaussian
+from motionkit.models.fillers import MeanMotion, ascent_of, bridged, filler_of, plain_fillers, remembered
 from motionkit.models.hg_vae import HGVAE, HGVAEConfig
-from motionkit.models.imputation import impute, impute_map, leftovers_of
+from motionkit.models.imputation import UNSEEN, impute, impute_map, leftovers_of
 from motionkit.models.linear_prior import LinearPrior
 
 SHAPE = (8, 6, 2, 3)
@@ -32,7 +33,7 @@ def test_plain_fillers_are_the_librarys_and_keep_what_was_seen(clips, is_seen):
         "interpolation": interpolate_gaps(clips, is_seen, mean),
         "linear": linear.given(clips, is_seen)[0],
     }
-    found = plain_fillers(mean, linear.given)
+    found = plain_fillers(mean, {"linear": linear.given})
     assert list(found) == list(expected)
     for name, fill in found.items():
         filled = fill(torch.where(is_seen, clips, math.nan), is_seen)
@@ -69,13 +70,27 @@ def test_what_is_remembered_is_asked_once_a_mask(clips, is_seen):
 
 
 def test_without_a_network_gaps_are_bridged_and_the_linear_model_is_heard(clips, is_seen):
-    linear, still = LinearPrior.fit(clips, 3).calibrated(clips), MeanMotion(clips.mean(0))
-    fill = filler_of(still, linear.given, leftovers_of(still, clips), 2)
+    linear, mean = LinearPrior.fit(clips, 3).calibrated(clips), clips.mean(0)
+    known = bridged(linear.given, mean, clips)
+    fillers = plain_fillers(mean, {"linear": linear.given, "no network": known})
     errors = {
-        name: (filler(clips, is_seen) - clips)[~is_seen].square().mean()
-        for name, filler in (plain_fillers(clips.mean(0), linear.given) | {"no network": fill}).items()
+        name: (filler(torch.where(is_seen, clips, math.nan), is_seen) - clips)[~is_seen].square().mean()
+        for name, filler in fillers.items()
     }
     assert errors["no network"] < min(errors[name] for name in ("mean", "linear"))
-    assert torch.equal(
-        fill(clips, is_seen), filler_of(still, linear.given, leftovers_of(still, clips), 1)(clips, is_seen)
-    )
+    # it is what filling in with the mean clip ends at, whatever the number of passes
+    still = MeanMotion(mean)
+    for num_steps in (1, 2):
+        fill = filler_of(still, linear.given, leftovers_of(still, clips) - math.log(UNSEEN), num_steps)
+        torch.testing.assert_close(fill(clips, is_seen), known(clips, is_seen)[0])
+
+
+def test_what_is_known_without_a_network_is_surer_than_each_source_and_sure_of_what_is_seen(clips, is_seen):
+    linear, mean = LinearPrior.fit(clips, 3).calibrated(clips), clips.mean(0)
+    found, variance = bridged(linear.given, mean, clips)(torch.where(is_seen, clips, math.nan), is_seen)
+    assert torch.equal(found[is_seen], clips[is_seen])
+    assert not variance[is_seen].any()
+    around = ClipGaussian(mean.expand(SHAPE), leftovers_of(MeanMotion(mean), clips).expand(SHAPE), is_spectral=True)
+    for other in (linear.given(clips, is_seen)[1], around.given(clips, is_seen)[1]):
+        assert (variance[~is_seen] <= other[~is_seen] * (1 + 1e-5)).all()
+        assert (variance[~is_seen] < 0.999 * other[~is_seen]).any()

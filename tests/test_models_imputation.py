@@ -11,8 +11,9 @@ from motionkit.models.clip_gaussian import ClipGaussian
 from motionkit.models.elbo import Inference, log_posterior
 from motionkit.models.gaussian import Gaussian, standard
 from motionkit.models.hg_vae import HGVAE, HGVAEConfig
-from motionkit.models.imputation import CHUNK, CORRELATION, draw_imputations, impute, impute_map, leftovers_of
+from motionkit.models.imputation import CHUNK, UNSEEN, draw_imputations, impute, impute_map, leftovers_of
 from motionkit.models.motion_vae import MotionVAE, MotionVAEConfig
+from motionkit.models.opinions import CORRELATION
 from motionkit.representation.dct import dct
 
 SHAPE = (5, 8, 3, 3)
@@ -58,7 +59,7 @@ def model():
     return built
 
 
-FLAT = torch.zeros(SHAPE[1:])
+FLAT = torch.full(SHAPE[1:], -math.log(UNSEEN))  # a variance of 1 in gaps
 
 
 @pytest.mark.parametrize("is_chunked", [False, True])

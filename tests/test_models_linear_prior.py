@@ -9,7 +9,7 @@ from scipy.stats import multivariate_t
 from torch.distributions import MultivariateNormal
 
 from motionkit.models import linear_prior
-from motionkit.models.linear_prior import LinearPrior
+from motionkit.models.linear_prior import TRUST, LinearPrior
 
 SHAPE = (4, 2, 3)  # frames, joints, axes
 SIZE = math.prod(SHAPE)
@@ -129,9 +129,10 @@ def test_variances_of_gaps_follow_how_wrong_it_is_about_witnesses(freedom):
     torch.testing.assert_close(scales(p.mean.expand(0, *SHAPE)), torch.ones(3, dtype=FLOAT64))
     for clip, scale in enumerate(scales(like)):
         assert scale == pytest.approx(hand_scale(p, like, is_seen[clip].flatten()), rel=1e-6)
-    if math.isinf(freedom):  # errors thrice as large, variances nine times: half-way there is thrice
+    assert 0 < TRUST < 1
+    if math.isinf(freedom):  # errors thrice as large, and variances nine times, as far as witnesses are trusted
         away = 3 * (like - p.mean) + p.mean
-        torch.testing.assert_close(scales(away), 3 * scales(like))
+        torch.testing.assert_close(scales(away), 9**TRUST * scales(like))
     assert scales(p.mean[None].clone()).isfinite().all()
 
 
@@ -142,7 +143,7 @@ def hand_scale(p, witnesses, seen):
     if math.isfinite(p.freedom):
         distances = (away[:, seen] @ torch.linalg.inv(cov[seen][:, seen]) * away[:, seen]).sum(1)
         left = left * (p.freedom + distances) / (p.freedom + seen.sum() - 2)
-    return ((away[:, ~seen] - away[:, seen] @ gain.t()).square().sum(1) / left).log().mean().mul(0.5).exp().item()
+    return ((away[:, ~seen] - away[:, seen] @ gain.t()).square().sum(1) / left).log().mean().mul(TRUST).exp().item()
 
 
 def test_draws_of_their_own_scales_vary_as_much_as_the_distribution_says():

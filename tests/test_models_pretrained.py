@@ -13,7 +13,7 @@ import torch
 
 from motionkit.metrics.imputation import imputation_curves
 from motionkit.models.dvae import DVAE, DVAEConfig
-from motionkit.models.fillers import MeanMotion, filler_of, plain_fillers
+from motionkit.models.fillers import bridged, filler_of, plain_fillers
 from motionkit.models.hg_vae import HGVAE, HGVAEConfig
 from motionkit.models.imputation import leftovers_of
 from motionkit.models.linear_prior import LinearPrior
@@ -186,10 +186,9 @@ def filling_errors(dataset):
     parts = pelvis_windows(dataset, length=50, stride=10, fps=25.0, most=20)
     train, calibration, test = (parts[name].positions for name in ("train", "calibration", "test"))
     linear, mean = LinearPrior.fit(train, 128).calibrated(calibration), train.mean(0)
-    fillers = plain_fillers(mean, linear.given) | {
-        name: filler_of(network, linear.given, leftovers_of(network, calibration), 5)
-        for name, network in (("HG-VAE", model), ("no network", MeanMotion(mean)))
-    }
+    known = bridged(linear.given, mean, calibration)
+    fillers = plain_fillers(mean, {"linear": linear.given, "no network": known})
+    fillers["HG-VAE"] = filler_of(model, known, leftovers_of(model, calibration), 5)
     curves = imputation_curves(fillers, test, [0.2])
     return curves[curves["metric"] == "RMSE"].pivot_table(index="method", columns="pattern", values="value")
 

@@ -8,6 +8,7 @@ import math
 import re
 import threading
 import time
+from dataclasses import replace
 
 import ipywidgets as widgets
 import numpy as np
@@ -23,6 +24,7 @@ from motionkit.data.masks import PATTERNS
 from motionkit.data.skeleton import AMASS_18
 from motionkit.data.windows import cut_windows, thin
 from motionkit.models.elbo import log_posterior
+from motionkit.models.fillers import bridged
 from motionkit.models.hg_vae import HGVAE, HGVAEConfig
 from motionkit.models.imputation import impute, impute_map, leftovers_of
 from motionkit.models.linear_prior import LinearPrior
@@ -62,7 +64,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def linear(windows):
-    return LinearPrior.fit(windows.positions, 4)
+    return LinearPrior.fit(windows.positions, 4).calibrated(windows.positions)
 
 
 @pytest.fixture(scope="module")
@@ -124,20 +126,21 @@ def test_patterns_are_the_librarys_and_replace_what_is_missing(name):
 # ---- what is computed ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("start", ["mean", "interpolation", "linear"])
+@pytest.mark.parametrize("start", ["mean", "interpolation", "linear", "no network"])
 @pytest.mark.parametrize("method", ["fill", "ascent"])
 def test_a_filling_is_the_librarys(study, windows, model, leftovers, linear, start, method):
     clips, is_seen = windows.positions[2:3], mask()
     mean = windows.positions.mean(0)
+    given = {"linear": linear.given, "no network": bridged(linear.given, linear.mean, linear.witnesses)}
     starts = {
         "mean": torch.where(is_seen, clips, mean),
         "interpolation": interpolate_gaps(clips, is_seen[None], mean),
-        "linear": linear.given(clips, is_seen[None])[0],
+        **{name: ask(clips, is_seen[None])[0] for name, ask in given.items()},
     }
     assert study.starts == tuple(starts)
     found = study.fill(Setting(2, start, method, 4), is_seen)
     if method == "fill":
-        variance = linear.given(clips, is_seen[None])[1] if start == "linear" else None
+        variance = given[start](clips, is_seen[None])[1] if start in given else None
         expected = impute(model, clips, is_seen[None], starts[start], leftovers, start_variance=variance, num_steps=4)[
             0
         ]
@@ -152,6 +155,12 @@ def test_a_filling_is_the_librarys(study, windows, model, leftovers, linear, sta
     assert found.rmse_mm(found.truth) == 0
     wrong = (expected - clips[0])[~is_seen]
     assert found.rmse_mm(found.filled) == pytest.approx(1000 * wrong.square().mean().sqrt().item(), rel=1e-5)
+
+
+def test_a_linear_model_that_was_not_calibrated_is_a_start_by_itself(windows, model, leftovers, linear):
+    plain = ImputationStudy(windows, model, leftovers, linear.mean, replace(linear, witnesses=None))
+    assert plain.starts == ("mean", "interpolation", "linear")
+    assert ImputationStudy(windows, model, leftovers, linear.mean).starts == ("mean", "interpolation")
 
 
 def test_scores_are_those_of_the_posteriors_means(study, windows, model):
@@ -390,7 +399,7 @@ def test_all_controls_have_names(explorer):
     controls = [explorer.window, explorer.frame, explorer.method, explorer.start, explorer.steps, explorer.share,
                 explorer.joint, explorer.axis, explorer.azimuth, *explorer.generation.temperatures]  # fmt: skip
     assert all(isinstance(control, widgets.Widget) and control.description and control.tooltip for control in controls)
-    assert explorer.start.options == ("mean", "interpolation", "linear")
+    assert explorer.start.options == ("mean", "interpolation", "linear", "no network")
     assert list(explorer.patterns) == list(PATTERNS)
 
 

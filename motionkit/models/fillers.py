@@ -1,11 +1,12 @@
 """What fills the gaps of clips, as functions of one kind that can be set side by side: clips and a mask in, clips out.
 
-Three need no network; ``filler_of`` makes one of any model of motion, and ``ascent_of`` one of the published procedure.
+``plain_fillers`` need no network; ``filler_of`` makes one of any model of motion, ``ascent_of`` one of the published
+procedure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from motionkit.data.gaps import interpolate_gaps
-from motionkit.models.imputation import MotionPrior, Reconstructing, impute, impute_map
+from motionkit.models.clip_gaussian import Bridge
+from motionkit.models.imputation import MotionPrior, Reconstructing, impute, impute_map, leftovers_of
+from motionkit.models.opinions import share_of_second, variance_of_both
 
 # (clips, is_seen) -> clips of which every number is known; what is not seen may be NaN, what is seen stays as it is
 Filler = Callable[[Float[Tensor, "clips frames joints 3"], Bool[Tensor, "clips frames joints 3"]], Tensor]
@@ -36,20 +39,9 @@ def remembered(given: Given) -> Given:
     return ask
 
 
-def plain_fillers(mean: Float[Tensor, "frames joints 3"], given: Given | None = None) -> dict[str, Filler]:
-    """By name: ``"mean"`` puts the mean clip of training in the gaps, ``"interpolation"`` bridges them in time, and
-    ``"linear"`` takes the mean of ``given``, that of a linear model."""
-    fillers: dict[str, Filler] = {
-        "mean": lambda clips, is_seen: torch.where(is_seen, clips, mean.to(clips)),
-        "interpolation": lambda clips, is_seen: interpolate_gaps(clips, is_seen, mean.to(clips)),
-    }
-    return fillers if given is None else fillers | {"linear": lambda clips, is_seen: given(clips, is_seen)[0]}
-
-
 @dataclass(frozen=True)
 class MeanMotion:
-    """The model that makes the mean clip of every clip. What fills gaps with it owes nothing to a network: it is what a
-    linear model and the frames before and after a gap say, and what a network's answer is to be compared with."""
+    """The model that makes the mean clip of every clip: what is left over of it is what there is to know."""
 
     mean: Float[Tensor, "frames joints 3"]
 
@@ -59,11 +51,47 @@ class MeanMotion:
         return self.mean.to(clips).expand(clips.shape)
 
 
+def bridged(
+    given: Given, mean: Float[Tensor, "frames joints 3"], calibration: Float[Tensor, "count frames joints 3"]
+) -> Given:
+    """``given`` and what lies before and after each gap, heard together: what can be known without a network, and what
+    a network's answer is to be compared with and to start from.
+
+    What the seen numbers of a coordinate differ from the mean clip by is carried across its gaps, by how such
+    differences vary in time; ``calibration`` are the clips, complete ones, by which that is measured.
+    """
+    still = MeanMotion(mean)
+    leftovers = leftovers_of(still, calibration)
+
+    def ask(clips: Tensor, is_seen: Tensor) -> tuple[Tensor, Tensor]:
+        expected, variance = given(clips, is_seen)
+        bridge = Bridge.over(is_seen, leftovers[None].to(clips))
+        share = share_of_second(variance, bridge.variance)
+        both = torch.lerp(expected, bridge(clips, still.reconstruct(clips)), share)
+        return torch.where(is_seen, clips, both), variance_of_both(variance, bridge.variance)
+
+    return ask
+
+
+def plain_fillers(
+    mean: Float[Tensor, "frames joints 3"], given: Mapping[str, Given] | None = None
+) -> dict[str, Filler]:
+    """By name: ``"mean"`` puts the mean clip of training in the gaps, ``"interpolation"`` bridges them in time, and
+    each of ``given``, such as ``{"linear": linear.given}``, what it expects."""
+    fillers: dict[str, Filler] = {
+        "mean": lambda clips, is_seen: torch.where(is_seen, clips, mean.to(clips)),
+        "interpolation": lambda clips, is_seen: interpolate_gaps(clips, is_seen, mean.to(clips)),
+    }
+    return fillers | {
+        name: lambda clips, is_seen, ask=ask: ask(clips, is_seen)[0] for name, ask in (given or {}).items()
+    }
+
+
 def filler_of(
     model: Reconstructing, given: Given, leftovers: Float[Tensor, "frames joints 3"], num_steps: int
 ) -> Filler:
-    """``impute`` with a model, started from what a linear one expects and weighed against it by both their variances:
-    whichever knows more of a number has more of a say in it."""
+    """``impute`` with a model, started from what is expected without it, e.g. by ``bridged``, and weighed against that
+    by both their variances: whichever knows more of a number has more of a say in it."""
 
     def fill(clips: Tensor, is_seen: Tensor) -> Tensor:
         start, variance = given(clips, is_seen)

@@ -27,7 +27,7 @@ FREEDOM = (0.4, 4.0)  # degrees of it, in powers of ten: with fewer there is no 
 SEARCH_PLACES, SEARCH_STEPS = 9, 13  # to 2 thousandths of a power of ten
 GOLDEN = (math.sqrt(5) - 1) / 2
 LEAST_NOISE = 1e-12  # of the largest variance: less than this left over is rounding
-TRUST = 0.5  # in witnesses, who are few people: 0 leaves variances as they are, 1 makes them right for the witnesses
+TRUST = 0.35  # in witnesses, who are few people: 0 leaves variances as they are, 1 makes them right for the witnesses
 
 
 @dataclass(frozen=True)
@@ -190,8 +190,8 @@ class LinearPrior:
         """Mean and variance of clips of which some numbers are seen; these are returned as they came, with variance 0.
 
         Values of ``clips`` that are not seen have no influence; they may be NaN. Where there are witnesses, variances
-        stand half-way, in logarithms, between the distribution's own and those with which its squared errors on them
-        agree. With the latter, what networks and it say together is worse for people who move more like those of
+        stand a third of the way, in logarithms, from the distribution's own to those with which its squared errors on
+        them agree. With the latter, what it and others say together is worse for people who move more like those of
         training than the witnesses do (joints of the embedded sample by a tenth), and no better for others (CMU).
         """
         self._check(clips)

@@ -16,7 +16,7 @@ from motionkit.data.windows import Windows
 from motionkit.fitting.surroundings import seeded
 from motionkit.metrics.position import MM_PER_M
 from motionkit.models.elbo import log_posterior
-from motionkit.models.fillers import plain_fillers, remembered
+from motionkit.models.fillers import Given, bridged, plain_fillers, remembered
 from motionkit.models.imputation import MotionPrior, draw_imputations, impute, impute_map
 from motionkit.models.linear_prior import LinearPrior
 
@@ -132,7 +132,7 @@ class ImputationStudy:
         if classes is not None and classes.shape != (len(windows),):
             raise ValueError(f"classes have shape {tuple(classes.shape)}, and there are {len(windows)} windows")
         self.windows, self.model, self.seed = windows, model, seed
-        self._given = None if linear is None else remembered(linear.to("cpu").given)
+        self._given = {} if linear is None else _expectations(linear.to("cpu"))
         self._fillers = plain_fillers(mean.cpu(), self._given)
         self._device = next(iter(model.parameters())).device
         self._leftovers = leftovers.to(self._device)
@@ -172,10 +172,10 @@ class ImputationStudy:
     def spread(
         self, setting: Setting, is_seen: Bool[Tensor, "frames joints 3"]
     ) -> Float[Tensor, "frames joints 3"] | None:
-        """Standard deviation in metres of what could as well be there, 0 where seen: of draws, or of the linear prior
-        where that is all there is. ``None`` for other starts, and for the ascent, which finds one clip alone."""
-        if setting.num_steps == 0 and setting.start == "linear":
-            return self._given(self.truth(setting.window), is_seen[None])[1][0].sqrt()
+        """Standard deviation in metres of what could as well be there, 0 where seen: of draws, or of a start that knows
+        it where that is all there is. ``None`` for other starts, and for the ascent, which finds one clip alone."""
+        if setting.num_steps == 0 and setting.start in self._given:
+            return self._given[setting.start](self.truth(setting.window), is_seen[None])[1][0].sqrt()
         if setting.num_steps == 0 or setting.method == "ascent":
             return None
         asked = self._asked(setting, is_seen)
@@ -211,8 +211,16 @@ class ImputationStudy:
     def _asked(self, setting: Setting, is_seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
         """Clips, mask, start and its variance if it has one, and classes, each of one clip, where the model is."""
         start, variance = self.start(setting.window, setting.start, is_seen), None
-        if setting.start == "linear":
-            variance = self._given(self.truth(setting.window), is_seen[None])[1].to(self._device)
+        if setting.start in self._given:
+            variance = self._given[setting.start](self.truth(setting.window), is_seen[None])[1].to(self._device)
         classes = None if self._classes is None else self._classes[setting.window : setting.window + 1]
         clips = self.truth(setting.window).to(self._device)
         return clips, is_seen[None].to(self._device), start.to(self._device), variance, classes
+
+
+def _expectations(linear: LinearPrior) -> dict[str, Given]:
+    """What a linear model expects, and where it was calibrated, what it does with all gaps bridged."""
+    given = {"linear": remembered(linear.given)}
+    if linear.witnesses is not None:
+        given["no network"] = remembered(bridged(given["linear"], linear.mean, linear.witnesses))
+    return given
