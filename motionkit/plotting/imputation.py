@@ -131,6 +131,20 @@ def change_curves(
     return lines
 
 
+def error_panels(figure: Figure, curves: pd.DataFrame) -> list[Line2D]:
+    """Of each pattern the change against means, and below it the error in millimetres on a logarithmic axis: two rows
+    of ``change_curves``. Returns the lines. Raises as ``change_curves``."""
+    patterns = list(dict.fromkeys(curves["pattern"]))
+    rows = figure.subplots(2, len(patterns), squeeze=False)
+    looks = ({"metric": "change"}, {"metric": "RMSE", "log": True})
+    return [
+        line
+        for row, look in zip(rows, looks, strict=True)
+        for axes, pattern in zip(row, patterns, strict=True)
+        for line in change_curves(axes, curves, pattern, **look)
+    ]
+
+
 def change_panels(
     figure: Figure, curves: pd.DataFrame, column: str, metric: str = "change", **looks: Any
 ) -> dict[tuple[str, Any], list[Line2D]]:
@@ -154,6 +168,49 @@ def change_panels(
     for axes, drawn in zip(panels.flat, lines.values(), strict=True):
         name_at_the_end(axes, drawn, is_laid_out=True)
     return lines
+
+
+def band_panels(
+    figure: Figure,
+    truth: Mapping[str, Any],
+    draws: Any,
+    is_seen: Any,
+    skeleton: Skeleton,
+    *,
+    level: float,
+    fps: float,
+) -> dict[str, tuple[int, int]]:
+    """What could as well be there, over time: a panel for each clip, of the coordinate that lacks most.
+
+    truth: title -> (frames, joints, 3) in metres. draws: (draws, clips, frames, joints, 3), the clips in the order of
+    the titles. is_seen: (clips, frames, joints, 3). level: share of the draws within the band, from 0 to 1.
+    fps: frames per second.
+
+    Returns joint and axis of each panel; of several that lack as much, the one that moves most in its gap. Raises
+    ``ValueError`` for other numbers of clips than of titles.
+    """
+    draws, is_seen = np.asarray(draws, dtype=np.float64), np.asarray(is_seen, dtype=bool)
+    if not draws.shape[1] == len(is_seen) == len(truth):
+        raise ValueError(f"{len(truth)} titles, {draws.shape[1]} clips drawn and {len(is_seen)} masks: make them equal")
+    chosen = {}
+    panels = figure.subplots(1, len(truth), squeeze=False)[0]
+    for number, (axes, (title, clip)) in enumerate(zip(panels, truth.items(), strict=True)):
+        clip, is_lost = np.asarray(clip, dtype=np.float64), ~is_seen[number]
+        moves = np.where(is_lost, clip, -np.inf).max(0) - np.where(is_lost, clip, np.inf).min(0)
+        joint, axis = np.unravel_index(np.lexsort((moves.ravel(), is_lost.sum(0).ravel()))[-1], is_lost.shape[1:])
+        chosen[title] = int(joint), int(axis)
+        of, lost, times = clip[:, joint, axis], is_lost[:, joint, axis], np.arange(len(clip)) / fps
+        drawn = draws[:, number, :, joint, axis]
+        low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        axes.fill_between(times, low, high, color=colors.BLUE, alpha=0.2, linewidth=0, label=f"{level:.0%} of draws")
+        axes.plot(times, drawn.mean(0), color=colors.BLUE, linewidth=1.4, label="their mean")
+        axes.plot(times, of, ":", color=colors.INK, linewidth=1.4, label="truth")
+        axes.plot(times[~lost], of[~lost], "o", color=colors.INK, markersize=2.5, linestyle="", label="seen")
+        name = skeleton.joints[joint].replace("_", " ")
+        axes.set(xlabel="time [s]", ylabel=f"{name}, {'xyz'[axis]} [m]")
+        quiet(axes).set_title(title, fontsize=10.5, color=colors.INK)
+    panels[0].legend(fontsize=8, frameon=False)
+    return chosen
 
 
 def posterior_curves(
