@@ -219,10 +219,10 @@ def test_changes_above_errors_a_column_a_pattern(figure):
 # ---- bands -----------------------------------------------------------------------------------------------------------
 
 
-def test_bands_are_of_the_coordinate_that_lacks_most_and_hold_so_many_draws(figure):
+def test_bands_are_of_the_coordinate_with_most_at_stake_and_hold_so_many_draws(figure):
     is_seen = np.stack([SEEN, SEEN])
     is_seen[0, 2:5, 1, 0] = is_seen[0, 3:5, 2, 2] = False
-    is_seen[1, :4, 3] = False  # as much of all three: the one that moves most
+    is_seen[1, :4, 3] = False  # of all three: the one that moves most in the gap
     moved = TRUTH.copy()
     moved[:4, 3, 1] *= 5
     draws = np.linspace(-1, 1, 101)[:, None, None, None, None] * np.ones((1, 2, *TRUTH.shape))

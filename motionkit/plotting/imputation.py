@@ -180,14 +180,14 @@ def band_panels(
     level: float,
     fps: float,
 ) -> dict[str, tuple[int, int]]:
-    """What could as well be there, over time: a panel for each clip, of the coordinate that lacks most.
+    """What could as well be there, over time: a panel for each clip, of the coordinate with most at stake, the frames
+    that it lacks times how far it moves in them.
 
     truth: title -> (frames, joints, 3) in metres. draws: (draws, clips, frames, joints, 3), the clips in the order of
     the titles. is_seen: (clips, frames, joints, 3). level: share of the draws within the band, from 0 to 1.
     fps: frames per second.
 
-    Returns joint and axis of each panel; of several that lack as much, the one that moves most in its gap. Raises
-    ``ValueError`` for other numbers of clips than of titles.
+    Returns joint and axis of each panel. Raises ``ValueError`` for other numbers of clips than of titles.
     """
     draws, is_seen = np.asarray(draws, dtype=np.float64), np.asarray(is_seen, dtype=bool)
     if not draws.shape[1] == len(is_seen) == len(truth):
@@ -196,8 +196,9 @@ def band_panels(
     panels = figure.subplots(1, len(truth), squeeze=False)[0]
     for number, (axes, (title, clip)) in enumerate(zip(panels, truth.items(), strict=True)):
         clip, is_lost = np.asarray(clip, dtype=np.float64), ~is_seen[number]
-        moves = np.where(is_lost, clip, -np.inf).max(0) - np.where(is_lost, clip, np.inf).min(0)
-        joint, axis = np.unravel_index(np.lexsort((moves.ravel(), is_lost.sum(0).ravel()))[-1], is_lost.shape[1:])
+        ranges = np.where(is_lost, clip, -np.inf).max(0) - np.where(is_lost, clip, np.inf).min(0)
+        at_stake = is_lost.sum(0) * np.maximum(ranges, 0)
+        joint, axis = np.unravel_index(at_stake.argmax(), at_stake.shape)
         chosen[title] = int(joint), int(axis)
         of, lost, times = clip[:, joint, axis], is_lost[:, joint, axis], np.arange(len(clip)) / fps
         drawn = draws[:, number, :, joint, axis]
