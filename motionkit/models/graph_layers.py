@@ -158,6 +158,11 @@ class GraphGaussian(nn.Module):
 
     def forward(self, x: Float[Tensor, "nodes batch features"], has_variance: bool = True) -> Gaussian:
         """Without a variance, where the answer needs none, it is NaN."""
-        mean = self.mean(x)
-        log_var = self.log_var(x).clamp(*LOG_VAR_RANGE) if has_variance else mean.new_tensor(math.nan).expand_as(mean)
+        kind = torch.promote_types(x.dtype, torch.float32)  # products may be of half precision, densities not
+        mean = self.mean(x).to(kind)
+        log_var = (
+            self.log_var(x).to(kind).clamp(*LOG_VAR_RANGE)
+            if has_variance
+            else mean.new_tensor(math.nan).expand_as(mean)
+        )
         return Gaussian(mean, log_var)

@@ -19,12 +19,20 @@ def dct(x: Float[Tensor, "*batch frames"]) -> Float[Tensor, "*batch frames"]:
     >>> dct(torch.ones(1, 4))
     tensor([[2., 0., 0., 0.]])
     """
-    return x @ dct_matrix(x.shape[-1]).to(x).t()
+    return _exact(x, dct_matrix(x.shape[-1]).t())
 
 
 def idct(coefficients: Float[Tensor, "*batch frames"]) -> Float[Tensor, "*batch frames"]:
     """The frames that have these coefficients: the inverse of ``dct``."""
-    return coefficients @ dct_matrix(coefficients.shape[-1]).to(coefficients)
+    return _exact(coefficients, dct_matrix(coefficients.shape[-1]))
+
+
+def _exact(x: Tensor, matrix: Tensor) -> Tensor:
+    """Their product in no less than single precision, whatever the autocast setting: millimetres of meters are lost in
+    half of it."""
+    with torch.autocast(x.device.type, enabled=False):
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        return x @ matrix.to(x)
 
 
 @lru_cache(maxsize=16)
