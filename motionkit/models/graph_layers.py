@@ -116,9 +116,9 @@ class _Added(torch.autograd.Function):
 
 
 def _product(one: Tensor, other: Tensor) -> Float[Tensor, ""]:
-    """Sum of products, at least in single precision; of halves node by node, so that what is converted is in the cache
-    when it is read."""
-    if one.dtype in (torch.float32, torch.float64):
+    """Sum of products, at least in single precision. Processors have no such product of halves: they are converted node
+    by node, so that a node is in the cache when it is read."""
+    if one.device.type != "cpu" or one.dtype in (torch.float32, torch.float64):
         return torch.dot(one.flatten(), other.flatten())
     nodes = zip(one.flatten(1), other.flatten(1), strict=True)
     return torch.stack([torch.dot(a.float(), b.float()) for a, b in nodes]).sum()
