@@ -118,8 +118,8 @@ def off_levels(num_levels: int, depth: int, keep: Literal["lowest", "highest"] =
 class HGVAE(ClipVAE):
     """Clips (batch, frames, joints, 3), metres, root at the origin <-> latents (nodes, batch, features) a level.
 
-    Trains with ``loss``. All noise is of torch's global generator. With ``precision="bf16-mixed"`` only its products are
-    of half precision: on processors with units for them a step at the published sizes takes two thirds of the time.
+    Trains with ``loss``. All noise is of torch's global generator. With ``precision="bf16-mixed"`` its products are of
+    half precision: on processors with units for them a step at the published sizes takes two thirds of the time.
     Raises: ``ValueError`` for clips of another shape, and for classes that are missing or not expected.
     """
 
