@@ -7,6 +7,7 @@ import torch
 
 from motionkit.data.gaps import interpolate_gaps
 from motionkit.data.masks import lose_numbers
+from motionkit.models import imputation
 from motionkit.models.clip_gaussian import ClipGaussian
 from motionkit.models.fillers import MeanMotion, ascent_of, bridged, filler_of, plain_fillers, remembered
 from motionkit.models.hg_vae import HGVAE, HGVAEConfig
@@ -94,3 +95,15 @@ def test_what_is_known_without_a_network_is_surer_than_each_source_and_sure_of_w
     for other in (linear.given(clips, is_seen)[1], around.given(clips, is_seen)[1]):
         assert (variance[~is_seen] <= other[~is_seen] * (1 + 1e-5)).all()
         assert (variance[~is_seen] < 0.999 * other[~is_seen]).any()
+
+
+def test_many_clips_are_bridged_a_part_at_a_time(clips, is_seen, monkeypatch):
+    linear = LinearPrior.fit(clips, 3).calibrated(clips)
+    known = bridged(linear.given, clips.mean(0), clips)
+    whole = known(clips, is_seen)
+    monkeypatch.setattr(imputation, "CHUNK", 3)
+    for part, expected in zip(known(clips, is_seen), whole, strict=True):
+        torch.testing.assert_close(part, expected)
+    assert known(clips[:0], is_seen[:0])[0].shape == (0, *SHAPE[1:])
+    with pytest.raises(ValueError, match="no clips"):
+        bridged(linear.given, clips.mean(0), clips[:0])

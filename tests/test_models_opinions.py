@@ -1,5 +1,7 @@
 """Two opinions and what they say together, against errors that are drawn."""
 
+import math
+
 import pytest
 import torch
 
@@ -31,8 +33,12 @@ def test_an_opinion_much_less_sure_than_the_other_has_no_say():
     assert variance_of_both(sure, unsure).item() == variance_of_both(unsure, sure).item() == sure.item()
 
 
-def test_what_both_know_is_known():
-    nothing = torch.zeros(2)
-    assert torch.equal(variance_of_both(nothing, nothing), nothing)
-    for pair in ((nothing, nothing + 1), (nothing + 1, nothing)):
+def test_what_one_of_them_knows_is_known():
+    nothing, something = torch.zeros(2), torch.tensor([1e-6, 4.0])
+    for pair, share in (((nothing, nothing), 0), ((nothing, something), 0), ((something, nothing), 1)):
+        assert torch.equal(share_of_second(*pair), torch.full((2,), float(share)))
         assert torch.equal(variance_of_both(*pair), nothing)
+
+
+def test_a_variance_that_is_no_number_is_not_passed_over():
+    assert share_of_second(torch.tensor([math.nan]), torch.ones(1)).isnan().all()

@@ -201,61 +201,25 @@ def test_a_panel_a_pattern_and_a_predictor(figure):
         change_panels(figure, curves(), "predictor")
 
 
+def test_changes_above_errors_a_column_a_pattern(figure):
+    lines = error_panels(figure, curves())
+    patterns = list(dict.fromkeys(curves()["pattern"]))
+    rows = figure.axes[: len(patterns)], figure.axes[len(patterns) :]
+    assert {axes.get_ylabel() for axes in rows[0]} == {"change of MSE [%]"}
+    assert {axes.get_ylabel() for axes in rows[1]} == {"RMSE [mm]"}
+    for row, scale in zip(rows, ("linear", "log"), strict=True):
+        assert [axes.get_xlabel() for axes in row] == [f"{pattern} missing [%]" for pattern in patterns]
+        assert {axes.get_yscale() for axes in row} == {scale}
+    assert len(lines) == 2 * len(patterns) * curves()["method"].nunique()
+    (again,) = Figure().subplots(1, squeeze=False)[0]
+    for line, expected in zip(lines, change_curves(again, curves(), patterns[0]), strict=False):
+        np.testing.assert_array_equal(line.get_ydata(), expected.get_ydata())
+
+
 # ---- scores ----------------------------------------------------------------------------------------------------------
 
 SHARES = (0.1, 0.5)
 SCORES = {"start": [[-5.0, -7.0], [-50.0, -90.0]], "truth": [-1.0, -3.0]}
-
-
-def test_changes_above_errors_a_column_a_pattern(figure):
-    error_panels(figure, curves())
-    patterns = list(dict.fromkeys(curves()["pattern"]))
-    assert len(figure.axes) == 2 * len(patterns)
-    labels = [axes.get_ylabel() for axes in figure.axes]
-    assert labels == ["change of MSE [%]"] * len(patterns) + ["RMSE [mm]"] * len(patterns)
-    assert [axes.get_xlabel() for axes in figure.axes] == 2 * [f"{pattern} missing [%]" for pattern in patterns]
-
-
-# ---- bands -----------------------------------------------------------------------------------------------------------
-
-
-def test_bands_are_of_the_coordinate_with_most_at_stake_and_hold_so_many_draws(figure):
-    is_seen = np.stack([SEEN, SEEN])
-    is_seen[0, 2:5, 1, 0] = is_seen[0, 3:5, 2, 2] = False
-    is_seen[1, :4, 3] = False  # of all three: the one that moves most in the gap
-    moved = TRUTH.copy()
-    moved[:4, 3, 1] *= 5
-    draws = np.linspace(-1, 1, 101)[:, None, None, None, None] * np.ones((1, 2, *TRUTH.shape))
-    chosen = band_panels(figure, {"a": TRUTH, "b": moved}, draws, is_seen, SMALL, level=0.8, fps=10)
-    assert chosen == {"a": (1, 0), "b": (3, 1)}
-    first = figure.axes[0]
-    assert [axes.get_ylabel() for axes in figure.axes] == ["left, x [m]", "head, y [m]"]
-    corners = first.collections[0].get_paths()[0].vertices
-    assert (corners[:, 1].min(), corners[:, 1].max()) == pytest.approx((-0.8, 0.8))
-    truth, seen = (next(line for line in first.lines if line.get_label() == name) for name in ("truth", "seen"))
-    np.testing.assert_allclose(truth.get_ydata(), TRUTH[:, 1, 0])
-    np.testing.assert_allclose(seen.get_xdata(), [0.0, 0.1, 0.5, 0.6, 0.7, 0.8])
-    with pytest.raises(ValueError, match="1 titles, 2 clips drawn and 2 masks"):
-        band_panels(figure, {"a": TRUTH}, draws, is_seen, SMALL, level=0.8, fps=10)
-
-
-# ---- the model itself ------------------------------------------------------------------------------------------------
-
-
-def test_a_model_is_drawn_with_its_sizes_and_the_levels_that_are_off_are_gray(axes):
-    latents = level_diagram(axes, (54, 50), ((54, 48), (24, 64), (1, 128)), 32, off_levels=(0,))
-    assert list(latents) == ["z2", "z1", "z0"]
-    gray = {name for name, latent in latents.items() if latent.get_markeredgecolor() == colors.DEAD}
-    assert gray == {"z0"}
-    texts = [text.get_text() for text in axes.texts]
-    assert [texts.count(size) for size in ("54 × 48", "24 × 64", "1 × 128", "54 × 32")] == [2, 2, 2, 3]
-    assert "clip, 54 × 50" in texts
-    graphs = [len(line.get_xdata()) for line in axes.lines if line not in latents.values()]
-    assert sorted(graphs) == [1, 24, 54, 54, 54, 54, 54, 54]  # a dot a node
-    heights = [latents[name].get_ydata()[0] for name in ("z2", "z1", "z0")]
-    assert heights == sorted(heights)  # z0 is the highest
-    with pytest.raises(ValueError, match="no levels"):
-        level_diagram(axes, (54, 50), (), 32)
 
 
 def test_means_and_deviations_over_clips(axes):
@@ -318,3 +282,49 @@ def test_bars_that_cannot_be_drawn_are_refused(axes):
     for count in (0, 9):
         with pytest.raises(ValueError, match=f"{count} sets of scores; expected 1 to 8"):
             level_bars(axes, {str(number): [1.0] for number in range(count)})
+
+
+# ---- bands -----------------------------------------------------------------------------------------------------------
+
+
+def test_bands_are_of_the_coordinate_with_most_at_stake_and_hold_so_many_draws(figure):
+    is_seen = np.stack([SEEN, SEEN])
+    is_seen[0, 2:5, 1, 0] = is_seen[0, 3:5, 2, 2] = is_seen[0, :2, 0, 0] = False
+    jumped = TRUTH.copy()
+    jumped[1, 0, 0] = TRUTH[0, 0, 0] + 2.5 * (TRUTH[1, 0, 0] - TRUTH[0, 0, 0])  # moves most, for less long
+    is_seen[1, :4, 3] = False  # of all three: the one that moves most in the gap
+    moved = TRUTH.copy()
+    moved[:4, 3, 1] *= 5
+    draws = np.linspace(-1, 1, 101)[:, None, None, None, None] * np.ones((1, 2, *TRUTH.shape))
+    chosen = band_panels(figure, {"a": jumped, "b": moved}, draws, is_seen, SMALL, level=0.8, fps=10)
+    assert chosen == {"a": (1, 0), "b": (3, 1)}
+    first = figure.axes[0]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["left, x [m]", "head, y [m]"]
+    mean = next(line for line in first.lines if line.get_label() == "their mean")
+    np.testing.assert_allclose(mean.get_ydata(), 0, atol=1e-12)
+    corners = first.collections[0].get_paths()[0].vertices
+    assert (corners[:, 1].min(), corners[:, 1].max()) == pytest.approx((-0.8, 0.8))
+    truth, seen = (next(line for line in first.lines if line.get_label() == name) for name in ("truth", "seen"))
+    np.testing.assert_allclose(truth.get_ydata(), TRUTH[:, 1, 0])
+    np.testing.assert_allclose(seen.get_xdata(), [0.0, 0.1, 0.5, 0.6, 0.7, 0.8])
+    with pytest.raises(ValueError, match="1 titles, 2 clips drawn and 2 masks"):
+        band_panels(figure, {"a": TRUTH}, draws, is_seen, SMALL, level=0.8, fps=10)
+
+
+# ---- the model itself ------------------------------------------------------------------------------------------------
+
+
+def test_a_model_is_drawn_with_its_sizes_and_the_levels_that_are_off_are_gray(axes):
+    latents = level_diagram(axes, (54, 50), ((54, 48), (24, 64), (1, 128)), 32, off_levels=(0,))
+    assert list(latents) == ["z2", "z1", "z0"]
+    gray = {name for name, latent in latents.items() if latent.get_markeredgecolor() == colors.DEAD}
+    assert gray == {"z0"}
+    texts = [text.get_text() for text in axes.texts]
+    assert [texts.count(size) for size in ("54 × 48", "24 × 64", "1 × 128", "54 × 32")] == [2, 2, 2, 3]
+    assert "clip, 54 × 50" in texts
+    graphs = [len(line.get_xdata()) for line in axes.lines if line not in latents.values() and len(line.get_xdata())]
+    assert sorted(graphs) == [1, 24, 54, 54, 54, 54, 54, 54]  # a dot a node
+    heights = [latents[name].get_ydata()[0] for name in ("z2", "z1", "z0")]
+    assert heights == sorted(heights)  # z0 is the highest
+    with pytest.raises(ValueError, match="no levels"):
+        level_diagram(axes, (54, 50), (), 32)

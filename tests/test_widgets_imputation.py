@@ -131,7 +131,7 @@ def test_patterns_are_the_librarys_and_replace_what_is_missing(name):
 def test_a_filling_is_the_librarys(study, windows, model, leftovers, linear, start, method):
     clips, is_seen = windows.positions[2:3], mask()
     mean = windows.positions.mean(0)
-    given = {"linear": linear.given, "no network": bridged(linear.given, linear.mean, linear.witnesses)}
+    given = {"linear": linear.given, "no network": bridged(linear.given, mean, linear.witnesses)}
     starts = {
         "mean": torch.where(is_seen, clips, mean),
         "interpolation": interpolate_gaps(clips, is_seen[None], mean),
@@ -178,8 +178,12 @@ def test_the_spread_is_that_of_draws_and_the_same_each_time(study, linear, windo
     assert NUM_DRAWS > 2
     assert not spread[is_seen].any()
     assert (spread[~is_seen] > 0).all()
-    exact = linear.given(windows.positions[1:2], is_seen[None])[1][0].sqrt()
-    assert torch.equal(study.spread(Setting(1, "linear", "fill", 0), is_seen), exact)
+    known = bridged(linear.given, windows.positions.mean(0), linear.witnesses)
+    for start, given in (("linear", linear.given), ("no network", known)):
+        exact = given(windows.positions[1:2], is_seen[None])[1][0].sqrt()
+        assert torch.equal(study.spread(Setting(1, start, "fill", 0), is_seen), exact)
+        drawn = study.spread(Setting(1, start, "fill", 2), is_seen)
+        assert (drawn[~is_seen] > 0).all()
     for none in (Setting(1, "mean", "fill", 0), Setting(1, "linear", "ascent", 3)):
         assert study.spread(none, is_seen) is None
 
@@ -400,6 +404,7 @@ def test_all_controls_have_names(explorer):
                 explorer.joint, explorer.axis, explorer.azimuth, *explorer.generation.temperatures]  # fmt: skip
     assert all(isinstance(control, widgets.Widget) and control.description and control.tooltip for control in controls)
     assert explorer.start.options == ("mean", "interpolation", "linear", "no network")
+    assert explorer.start.value == "no network"
     assert list(explorer.patterns) == list(PATTERNS)
 
 
@@ -409,7 +414,7 @@ def test_a_batch_run_gets_a_picture_the_numbers_and_a_player(windows, model, lef
     assert np.asarray(Image.open(io.BytesIO(still.pictures[0])).convert("L")).std() > 5
     assert "RMSE" in still.extra_html
     assert "motionkit-player" in still.extra_html
-    assert "10 steps from interpolation" in still.caption
+    assert "start: interpolation, 10 steps" in still.caption
 
     async def in_a_kernel():
         return explore_imputation(windows, model, leftovers, windows.positions.mean(0))

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from motionkit.data.gaps import interpolate_gaps
 from motionkit.models.clip_gaussian import Bridge
-from motionkit.models.imputation import MotionPrior, Reconstructing, impute, impute_map, leftovers_of
+from motionkit.models.imputation import MotionPrior, Reconstructing, impute, impute_map, in_chunks, leftovers_of
 from motionkit.models.opinions import share_of_second, variance_of_both
 
 # (clips, is_seen) -> clips of which every number is known; what is not seen may be NaN, what is seen stays as it is
 Filler = Callable[[Float[Tensor, "clips frames joints 3"], Bool[Tensor, "clips frames joints 3"]], Tensor]
 
 
-# (clips, is_seen) -> mean and variance of every number, those seen as they came with 0: ``LinearPrior.given``
+# (clips, is_seen) -> mean and variance of every number, those seen as they came with 0, as of ``LinearPrior.given``
 Given = Callable[[Float[Tensor, "clips frames joints 3"], Bool[Tensor, "clips frames joints 3"]], tuple[Tensor, Tensor]]
 
 
@@ -58,17 +58,25 @@ def bridged(
     a network's answer is to be compared with and to start from.
 
     What the seen numbers of a coordinate differ from the mean clip by is carried across its gaps, by how such
-    differences vary in time; ``calibration`` are the clips, complete ones, by which that is measured.
+    differences vary in time.
+
+    given: e.g. ``LinearPrior.given``. mean: the mean clip [m]. calibration: complete clips [m], by which it is measured
+    how differences vary; not those of training.
+    Returns a function of clips and mask that gives mean [m] and variance [m^2], both of the shape of the clips.
+    Raises ``ValueError`` without calibration clips.
     """
     still = MeanMotion(mean)
     leftovers = leftovers_of(still, calibration)
 
     def ask(clips: Tensor, is_seen: Tensor) -> tuple[Tensor, Tensor]:
-        expected, variance = given(clips, is_seen)
-        bridge = Bridge.over(is_seen, leftovers[None].to(clips))
-        share = share_of_second(variance, bridge.variance)
-        both = torch.lerp(expected, bridge(clips, still.reconstruct(clips)), share)
-        return torch.where(is_seen, clips, both), variance_of_both(variance, bridge.variance)
+        parts = []
+        for part, seen, expected, variance in in_chunks(clips, is_seen, *given(clips, is_seen)):
+            bridge = Bridge.over(seen, leftovers[None].to(part))
+            share = share_of_second(variance, bridge.variance)
+            both = torch.lerp(expected, bridge(part, still.reconstruct(part)), share)
+            parts.append((torch.where(seen, part, both), variance_of_both(variance, bridge.variance)))
+        means, variances = zip(*parts, strict=True)
+        return torch.cat(means), torch.cat(variances)
 
     return ask
 

@@ -93,8 +93,12 @@ def _mapped(x: Tensor, weight: Tensor) -> Tensor:
     return (x.flatten(0, 1) @ weight.t()).view(*x.shape[:2], len(weight))
 
 
-def added(x: Tensor, alpha: Tensor, y: Tensor) -> Tensor:
-    """``x + alpha y``, for one alpha."""
+def added(x: Float[Tensor, "*shape"], alpha: Tensor, y: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """``x + alpha y``, for one alpha, of shape () or (1,).
+
+    Under autocast the sum is of half precision, as the products are: an alpha below 1/256 then moves nothing that is as
+    large as y, until its gradient, which does not depend on it, has made it larger.
+    """
     return _Added.apply(*in_one_type(x, alpha, y))
 
 
@@ -116,7 +120,7 @@ class _Added(torch.autograd.Function):
 
 
 def _product(one: Tensor, other: Tensor) -> Float[Tensor, ""]:
-    """Sum of products, at least in single precision. Processors have no such product of halves: they are converted node
+    """Sum of products, added up in single precision or better. Processors have none of halves: these are converted node
     by node, so that a node is in the cache when it is read."""
     if one.device.type != "cpu" or one.dtype in (torch.float32, torch.float64):
         return torch.dot(one.flatten(), other.flatten())
@@ -125,9 +129,10 @@ def _product(one: Tensor, other: Tensor) -> Float[Tensor, ""]:
 
 
 def in_one_type(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """As autocast would have them, which does not look into functions with their own gradients."""
+    """As autocast would have them, which does not look into functions with their own gradients: in its type, but for
+    double precision, which it leaves alone."""
     device = tensors[0].device.type
-    if not torch.is_autocast_enabled(device):
+    if device == "meta" or tensors[0].dtype == torch.float64 or not torch.is_autocast_enabled(device):
         return tensors
     return tuple(tensor.to(torch.get_autocast_dtype(device)) for tensor in tensors)
 

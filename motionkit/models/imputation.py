@@ -78,7 +78,7 @@ def leftovers_of(
     with eval_mode(model):
         squares = [
             dct((part - model.reconstruct(part, labels)).movedim(1, -1)).square().sum(0)
-            for part, labels in _chunks(clips, classes)
+            for part, labels in in_chunks(clips, classes)
         ]
     mean = torch.stack(squares).sum(0).movedim(-1, 0) / len(clips)
     return mean.clamp_min(SMALLEST_DEVIATION_M**2).log()
@@ -98,18 +98,18 @@ def impute(
 ) -> Float[Tensor, "batch frames joints 3"]:
     """The clips with every number that is not seen filled in.
 
-    start: the first guess there, e.g. by ``interpolate_gaps`` or a ``LinearPrior``; values that are not seen of
+    start: the first guess there, e.g. by ``interpolate_gaps`` or ``bridged``; values that are not seen of
         ``clips`` have no influence and may be NaN.
     leftovers: of ``leftovers_of``; ``UNSEEN`` times these variances are expected in gaps.
     num_steps: passes through the model; with 0 the start comes back.
-    start_variance: how far off the start may be [m^2], e.g. of ``LinearPrior.given``: with it the start is a second
+    start_variance: how far off the start may be [m^2], e.g. by ``bridged``: with it the start is a second
         opinion, and each pass ends at the mean of both, weighed by their variances and as both tend to err alike;
         without, it is where they begin.
     Raises: ``ValueError`` for a start, its variance or a mask of another shape, and where a seen number is not finite.
     """
     _check(clips, is_seen, start, start_variance)
     filled = []
-    for part, seen, begun, variance, labels in _chunks(clips, is_seen, start, start_variance, classes):
+    for part, seen, begun, variance, labels in in_chunks(clips, is_seen, start, start_variance, classes):
         bridge = Bridge.over(seen, (leftovers[None] + math.log(UNSEEN)).to(part))
         share = _share(variance, bridge)
         guess = torch.where(seen, part, begun)
@@ -143,7 +143,7 @@ def draw_imputations(
     draws = []
     for _ in range(num_draws):
         filled = []
-        for part, seen, begun, variance, labels in _chunks(clips, is_seen, start, start_variance, classes):
+        for part, seen, begun, variance, labels in in_chunks(clips, is_seen, start, start_variance, classes):
             log_var = (leftovers[None] + math.log(UNSEEN)).expand(part.shape).to(part)
             bridge = Bridge.over(seen, log_var[:1])
             share = _share(variance, bridge)
@@ -183,7 +183,7 @@ def impute_map(
     score = score or (lambda seen: log_posterior(seen).sum(0))
     kept = [
         _ascend(model, part, seen, guess, labels, num_steps, lr, score)
-        for part, seen, guess, labels in _chunks(clips, is_seen, start, classes)
+        for part, seen, guess, labels in in_chunks(clips, is_seen, start, classes)
     ]
     return Imputation(*(torch.cat(parts) for parts in zip(*kept, strict=True)))
 
@@ -234,7 +234,7 @@ def _agreed(is_seen: Tensor, start: Tensor, modeled: Tensor, share: Tensor | Non
     return modeled if share is None else torch.where(is_seen, modeled, torch.lerp(start, modeled, share))
 
 
-def _chunks(*tensors: Tensor | None):
+def in_chunks(*tensors: Tensor | None):
     """Parts of equally long tensors, side by side; ``None`` stays ``None``."""
     for at in range(0, max(1, len(tensors[0])), CHUNK):
         yield tuple(None if tensor is None else tensor[at : at + CHUNK] for tensor in tensors)

@@ -8,20 +8,21 @@ leans on the surer one more than that of independent ones, and one much less sur
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 CORRELATION = 0.25  # of two opinions' errors on people new to both: measured .2 to .9, in long gaps most
 
 
-def share_of_second(first: Tensor, second: Tensor) -> Tensor:
-    """Weight of the second opinion, 0 to 1, by both variances; where both are 0, 1."""
-    ratio = first / second.clamp_min(torch.finfo(second.dtype).tiny)
-    common = CORRELATION * ratio.sqrt()
-    return ((ratio - common) / (ratio + 1 - 2 * common)).nan_to_num(nan=1.0).clamp(0, 1)
+def share_of_second(first: Float[Tensor, "*shape"], second: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Weight of the second opinion, 0 to 1, by the variances of both [m^2], which are finite; where both know, 0."""
+    common = CORRELATION * first.sqrt() * second.sqrt()
+    total = first + second - 2 * common
+    return torch.where(total == 0, 0.0, (first - common) / total).clamp(0, 1)
 
 
-def variance_of_both(first: Tensor, second: Tensor) -> Tensor:
-    """That of the mean in which the second opinion has ``share_of_second``; never more than either."""
+def variance_of_both(first: Float[Tensor, "*shape"], second: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """That of the mean in which the second opinion has ``share_of_second`` [m^2]; never more than either."""
     share = share_of_second(first, second)
     common = CORRELATION * first.sqrt() * second.sqrt()
     return (1 - share).square() * first + share.square() * second + 2 * share * (1 - share) * common

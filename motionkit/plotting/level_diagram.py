@@ -8,20 +8,18 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from matplotlib.lines import Line2D
-from matplotlib.patches import FancyArrowPatch
-
 from motionkit.plotting import colors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 _ENCODER, _LATENT, _TRUNK = 0.0, 1.0, 2.0  # where the columns stand
 _WIDTH, _GAP, _BESIDE = 0.62, 0.24, 0.1  # of the largest graph, and what arrows leave free; rows are 1 apart
 _MEANINGS = {
     "what the posterior is told of the clip": colors.BLUE,
     "a draw joins the trunk": colors.VERMILION,
-    "what prior and posterior are told of the levels above": colors.GREEN,
+    "the levels above, as priors, posteriors and the clip are told": colors.GREEN,
 }
 
 
@@ -37,7 +35,7 @@ def level_diagram(
 
     clip: nodes and features of the graph that goes in and comes out. levels: those of the latents, from the last to z0,
     as in ``HGVAEConfig``. trunk_features: of the trunk, whose nodes are those of the clip. off_levels: levels, counted
-    from z0, that are not drawn from: gray.
+    from z0, that are not drawn from but means: gray.
 
     Returns the latents by name. Raises ``ValueError`` without levels.
     """
@@ -64,14 +62,15 @@ def level_diagram(
         edge = _ENCODER + _WIDTH * (nodes / most) / 2 + 0.04
         _arrow(axes, (_ENCODER, row - 1 + 0.06), (_ENCODER, row - _GAP), told)
         _arrow(axes, (edge, row), (_LATENT - _BESIDE, row), told)
-        _arrow(axes, (_LATENT + _BESIDE, row), (_TRUNK - _WIDTH / 2 - 0.03, row), joins)
+        _arrow(axes, (_LATENT + _BESIDE, row), (_TRUNK - _WIDTH / 2 - 0.03, row), colors.DEAD if is_off else joins)
         _arrow(axes, (_TRUNK, row - _GAP), (_TRUNK, row - 1 + 0.06), shared)
         if row < top:  # the prior of z0 is the same for all
             _arrow(axes, (_TRUNK, row + 0.4), (_LATENT + 0.8 * _BESIDE, row + 0.16), shared)
     for x, text in ((_ENCODER, "encoder"), (_LATENT, "latents"), (_TRUNK, "trunk")):
         axes.text(x, top + 0.55, text, ha="center", va="bottom", fontsize=10.5, color=colors.INK)
-    lines = [Line2D([], [], color=color, label=meaning) for meaning, color in _MEANINGS.items()]
-    axes.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, fontsize=8, frameon=False)
+    for meaning, color in _MEANINGS.items():
+        axes.plot([], [], color=color, label=meaning)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, fontsize=8, frameon=False)
     axes.set(xlim=(-0.5, 2.5), ylim=(-0.4, top + 0.9), xticks=[], yticks=[])
     axes.set_frame_on(False)
     return latents
@@ -87,7 +86,5 @@ def _graph(axes: Axes, x: float, y: float, nodes: int, features: int, most: int,
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], color: str) -> None:
-    axes.add_patch(
-        FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=9, linewidth=1.1, color=color, shrinkA=0,
-                        shrinkB=0, zorder=2)
-    )  # fmt: skip
+    looks = {"arrowstyle": "-|>", "mutation_scale": 9, "linewidth": 1.1, "color": color, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", end, start, arrowprops=looks, zorder=2)

@@ -51,8 +51,9 @@ def explore_imputation(
 
     windows: what to look at, a few dozen; they were not trained on.
     model: in evaluation mode. leftovers: of ``leftovers_of``. mean: (frames, joints, 3) of the clips of training.
-    linear: adds a start. threshold: of the scores -log p(z|x) (nats, at the posteriors' means), e.g. by
-        ``calibrate_threshold``: a clip at or above it is called unusual.
+    linear: adds a start, and where it was calibrated, another.
+    threshold: of the scores -log p(z|x) (nats, at the posteriors' means), e.g. by ``calibrate_threshold``: a clip at
+        or above it is called unusual.
     classes: (windows,) of a model that has classes; class_names: for the menu, by default their numbers.
     seed: of the patterns and of all draws. folder: where pictures and motions are saved.
 
@@ -276,5 +277,5 @@ class ImputationExplorer(widgets.VBox):
         player = play([truth, self.motion()], names=["truth", "filled in"], layout="overlay")._repr_html_()
         share = 1 - self.occlusion.is_seen.float().mean().item()
         caption = (f"{self._study.label(self.window.value)}, frame {self.frame.value}, {share:.0%} missing; "
-                   f"{self.steps.value} steps from {self.start.value}")  # fmt: skip
+                   f"start: {self.start.value}, {self.steps.value} steps")  # fmt: skip
         return Still((buffer.getvalue(),), caption, self.numbers.value + player, height_px=SIZE_PX[1])

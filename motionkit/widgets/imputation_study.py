@@ -132,7 +132,7 @@ class ImputationStudy:
         if classes is not None and classes.shape != (len(windows),):
             raise ValueError(f"classes have shape {tuple(classes.shape)}, and there are {len(windows)} windows")
         self.windows, self.model, self.seed = windows, model, seed
-        self._given = {} if linear is None else _expectations(linear.to("cpu"))
+        self._given = {} if linear is None else _expectations(linear.to("cpu"), mean.cpu())
         self._fillers = plain_fillers(mean.cpu(), self._given)
         self._device = next(iter(model.parameters())).device
         self._leftovers = leftovers.to(self._device)
@@ -218,9 +218,9 @@ class ImputationStudy:
         return clips, is_seen[None].to(self._device), start.to(self._device), variance, classes
 
 
-def _expectations(linear: LinearPrior) -> dict[str, Given]:
-    """What a linear model expects, and where it was calibrated, what it does with all gaps bridged."""
+def _expectations(linear: LinearPrior, mean: Float[Tensor, "frames joints 3"]) -> dict[str, Given]:
+    """What a linear model expects and, where it was calibrated, what it and the bridged mean clip say together."""
     given = {"linear": remembered(linear.given)}
     if linear.witnesses is not None:
-        given["no network"] = remembered(bridged(given["linear"], linear.mean, linear.witnesses))
+        given["no network"] = remembered(bridged(given["linear"], mean, linear.witnesses))
     return given
