@@ -2,7 +2,8 @@
 ``python tests/bench/bench_hg_vae.py [clips in a batch]``.
 
 The public layout is written anew here: (batch, nodes, features) throughout, S (A W) in this order, the whole network
-for each step of an imputation, with gradients of the weights too. Both compute the same function and gradients; that is checked.
+for each step of an imputation, with gradients of the weights too. Both compute the same function and the same gradients
+of it; that is checked.
 Speed is measured with random weights; what filling in leaves wrong, and how soon, with the trained model of the kit.
 In bfloat16 (``precision="bf16-mixed"``) products are many times faster on processors that have units for them.
 """
