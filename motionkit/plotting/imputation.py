@@ -210,7 +210,8 @@ def band_panels(
         name = skeleton.joints[joint].replace("_", " ")
         axes.set(xlabel="time [s]", ylabel=f"{name}, {'xyz'[axis]} [m]")
         quiet(axes).set_title(title, fontsize=10.5, color=colors.INK)
-    panels[0].legend(fontsize=8, frameon=False)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8.5, frameon=False)
     return chosen
 
 
