@@ -43,7 +43,7 @@ class GraphConv(nn.Module):
             nn.init.uniform_(parameter, -1 / math.sqrt(len(self.weight)), 1 / math.sqrt(len(self.weight)))
 
     def forward(self, x: Float[Tensor, "nodes batch features"]) -> Float[Tensor, "nodes2 batch features2"]:
-        return _GraphConv.apply(*in_one_type(x, self.mix, self.weight, self.bias))
+        return _GraphConv.apply(*_in_one_type(x, self.mix, self.weight, self.bias))
 
 
 class _GraphConv(torch.autograd.Function):
@@ -99,7 +99,7 @@ def added(x: Float[Tensor, "*shape"], alpha: Tensor, y: Float[Tensor, "*shape"])
     Under autocast the sum is of half precision, as the products are: an alpha below 1/256 then moves nothing that is as
     large as y, until its gradient, which does not depend on it, has made it larger.
     """
-    return _Added.apply(*in_one_type(x, alpha, y))
+    return _Added.apply(*_in_one_type(x, alpha, y))
 
 
 class _Added(torch.autograd.Function):
@@ -128,11 +128,11 @@ def _product(one: Tensor, other: Tensor) -> Float[Tensor, ""]:
     return torch.stack([torch.dot(a.float(), b.float()) for a, b in nodes]).sum()
 
 
-def in_one_type(*tensors: Tensor) -> tuple[Tensor, ...]:
+def _in_one_type(*tensors: Tensor) -> tuple[Tensor, ...]:
     """As autocast would have them, which does not look into functions with their own gradients: in its type, but for
     double precision, which it leaves alone."""
     device = tensors[0].device.type
-    if device == "meta" or tensors[0].dtype == torch.float64 or not torch.is_autocast_enabled(device):
+    if tensors[0].dtype == torch.float64 or not torch.is_autocast_enabled(device):
         return tensors
     return tuple(tensor.to(torch.get_autocast_dtype(device)) for tensor in tensors)
 
