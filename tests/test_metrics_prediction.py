@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from motionkit.data.masks import PATTERNS, lose_joints, lose_numbers
-from motionkit.metrics.prediction import HORIZONS_MS, LOST, frames_at, prediction_curves
+from motionkit.metrics.prediction import HORIZONS_MS, LOST, frames_at, prediction_cells, prediction_curves
 from motionkit.models.fillers import plain_fillers
 from motionkit.models.predictors.zero_velocity import zero_velocity
 
@@ -49,6 +49,17 @@ def test_gaps_cost_what_the_filler_leaves_wrong():
                 assert found > whole
     # a straight line is bridged without error, but where its end is missing
     assert value(table, method="interpolation", pattern="numbers", share=0.4, seed=0) < 1.2 * whole
+
+
+def test_cells_have_a_value_a_seed_and_whole_contexts_once():
+    table = prediction_curves(STILL, FILLERS, CLIPS, CONTEXT, (0.0, 0.4), seeds=(0, 1), at_frames={"first": 1})
+    cells = prediction_cells(table)
+    assert all(name == "zero velocity" for name, _, _ in cells)
+    found = {what: list(values) for _, what, values in cells}
+    assert len(found) == len(cells) == 2 * (1 + len(LOST) * len(FILLERS))
+    assert found["whole context: MPJPE"] == pytest.approx([math.sqrt(3) * 5.5])
+    by_seed = [value(table, method="mean", pattern="joints", share=0.4, metric="first", seed=seed) for seed in (0, 1)]
+    assert found["joints 0.4, mean: first"] == by_seed
 
 
 def test_joints_that_no_recording_shows_are_lost_too_and_do_not_count():

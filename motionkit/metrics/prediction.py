@@ -78,6 +78,23 @@ def prediction_curves(
     return pd.DataFrame(rows, columns=["predictor", "method", "pattern", "share", "seed", "metric", "value"])
 
 
+def prediction_cells(curves: pd.DataFrame) -> list[tuple[str, str, pd.Series]]:
+    """What ``prediction_curves`` found as tables keep it, a value a seed: of each predictor and metric
+    (predictor, ``"whole context: MPJPE"``, values), where nothing is lost and masks do not differ, and of each pattern,
+    share and method besides (predictor, ``"numbers 0.5, linear: MPJPE"``, values).
+    """
+    whole = curves[curves["share"] == 0].drop_duplicates(["predictor", "metric"])
+    cells = [
+        (name, f"whole context: {metric}", part["value"])
+        for (name, metric), part in whole.groupby(["predictor", "metric"], sort=False)
+    ]
+    by = ["predictor", "pattern", "share", "method", "metric"]
+    return cells + [
+        (name, f"{pattern} {share:g}, {method}: {metric}", part["value"])
+        for (name, pattern, share, method, metric), part in curves[curves["share"] > 0].groupby(by, sort=False)
+    ]
+
+
 def frames_at(times_ms: Sequence[float], fps: float, horizon: int) -> dict[str, int]:
     """Name -> frame, from 1, of times after the last frame seen.
 

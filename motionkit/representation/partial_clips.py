@@ -11,13 +11,14 @@ from torch import Tensor
 from motionkit.data.gaps import interpolate_gaps
 from motionkit.data.masks import lose_any
 from motionkit.data.skeleton import Skeleton
+from motionkit.representation.mirror_images import half_mirrored
 
 
 @dataclass(frozen=True)
 class PartialClips:
     """The ``transform`` of ``WindowBatches``: clips, half of them mirrored, and the same with gaps filled in.
 
-    skeleton: of the clips, whose x axis points to the person's left (``to_pelvis_frame``).
+    skeleton: of the clips, see ``mirrored``.
     mean: (frames, joints, 3), which takes the place of coordinates of which no frame is left.
     most: a clip loses a share between 0 and this, in one of the patterns of ``lose_any``; every fourth one is left
         whole. With 0 all are, and the input is the clip.
@@ -41,17 +42,9 @@ class PartialClips:
     ) -> dict[str, Tensor]:
         """``{"clips": ..., "input": ...}``, both (batch, frames, joints, 3) in metres. Confidence plays no part: joints
         that a skeleton lacks stand between others in every clip, and are learned as these are."""
-        is_mirrored = torch.rand(len(positions), generator=generator, device=positions.device) < 0.5
-        clips = torch.where(is_mirrored[:, None, None, None], mirrored(positions, self.skeleton), positions)
+        clips = half_mirrored(positions, self.skeleton, generator)
         if self.most == 0:
             return {"clips": clips, "input": clips}
         is_seen = lose_any(clips.shape, self.most, generator)
         is_seen[::4] = True
         return {"clips": clips, "input": interpolate_gaps(clips, is_seen, self.mean.to(clips))}
-
-
-def mirrored(
-    positions: Float[Tensor, "*batch frames joints 3"], skeleton: Skeleton
-) -> Float[Tensor, "*batch frames joints 3"]:
-    """The mirror image: left and right joints exchanged, x negated. Twice it is the clip again."""
-    return positions[..., list(skeleton.mirrored_joints()), :] * positions.new_tensor([-1.0, 1.0, 1.0])
