@@ -8,8 +8,10 @@ import torch
 from scipy.stats import multivariate_t
 from torch.distributions import MultivariateNormal
 
+from motionkit.data.skeleton import AMASS_18
 from motionkit.models import linear_prior
 from motionkit.models.linear_prior import TRUST, LinearPrior
+from motionkit.representation.mirror_images import mirrored
 
 SHAPE = (4, 2, 3)  # frames, joints, axes
 SIZE = math.prod(SHAPE)
@@ -238,6 +240,16 @@ def test_densities_are_those_of_scikit_learn():
     assert ours.noise_variance.item() == pytest.approx(theirs.noise_variance_)
     expected = torch.from_numpy(theirs.score_samples(x.flatten(1).numpy()))
     torch.testing.assert_close(ours.log_prob(x), expected, rtol=1e-8, atol=1e-8)
+
+
+def test_with_a_skeleton_mirror_images_are_as_probable_as_clips():
+    clips = torch.randn(30, 2, 18, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    images = mirrored(clips, AMASS_18)
+    alone, both = LinearPrior.fit(clips, 5), LinearPrior.fit(clips, 5, AMASS_18)
+    torch.testing.assert_close(both.log_prob(images), both.log_prob(clips))
+    assert (alone.log_prob(images) < alone.log_prob(clips)).float().mean() > 0.9
+    expected = LinearPrior.fit(torch.cat([images, clips]), 5)
+    torch.testing.assert_close(both.log_prob(clips), expected.log_prob(clips))
 
 
 @pytest.mark.parametrize(("count", "num_components", "lesser"), [(10, 10, 10), (10, 0, 10), (60, 24, 24), (0, 1, 0)])

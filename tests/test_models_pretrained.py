@@ -11,6 +11,7 @@ from typing import get_args
 import pytest
 import torch
 
+from motionkit.data.skeleton import AMASS_18
 from motionkit.metrics.imputation import imputation_curves
 from motionkit.models.dvae import DVAE, DVAEConfig
 from motionkit.models.fillers import bridged, filler_of, plain_fillers
@@ -185,7 +186,7 @@ def filling_errors(dataset):
     model = load_pretrained("hg-vae-18-50")
     parts = pelvis_windows(dataset, length=50, stride=10, fps=25.0, most=20)
     train, calibration, test = (parts[name].positions for name in ("train", "calibration", "test"))
-    linear, mean = LinearPrior.fit(train, 128).calibrated(calibration), train.mean(0)
+    linear, mean = LinearPrior.fit(train, 128, AMASS_18).calibrated(calibration), train.mean(0)
     known = bridged(linear.given, mean, calibration)
     fillers = plain_fillers(mean, {"linear": linear.given, "no network": known})
     fillers["HG-VAE"] = filler_of(model, known, leftovers_of(model, calibration), 5)

@@ -21,6 +21,9 @@ from jaxtyping import Bool, Float
 from scipy.stats import chi2
 from torch import Tensor
 
+from motionkit.data.skeleton import Skeleton
+from motionkit.representation.mirror_images import mirrored
+
 CHUNK = 2**21  # float64 numbers in the largest buffer; a few of these are held at once
 NOISE = (0.0, 4.0)  # how much more of it is looked for, in powers of ten
 FREEDOM = (0.4, 4.0)  # degrees of it, in powers of ten: with fewer there is no variance, with more no scales
@@ -64,8 +67,11 @@ class LinearPrior:
             self._check(self.witnesses)
 
     @classmethod
-    def fit(cls, clips: Float[Tensor, "count frames joints 3"], num_components: int) -> LinearPrior:
-        """The normal distribution under which the clips are most probable.
+    def fit(
+        cls, clips: Float[Tensor, "count frames joints 3"], num_components: int, skeleton: Skeleton | None = None
+    ) -> LinearPrior:
+        """The normal distribution under which the clips are most probable; with their skeleton, under which they and
+        their mirror images are, which networks are shown too (``PartialClips``).
 
         Takes the eigenvectors of their covariance, which is summed up in parts: D numbers squared are less than the
         clips where those are many, and float64 leaves room for the squares. Fewer clips than D vary in the space that
@@ -73,6 +79,8 @@ class LinearPrior:
         Raises: ``ValueError`` for a number of components below 1 or not below count and D, for numbers that are not
         finite, and where the components leave nothing to the noise, so that densities have no bound.
         """
+        if skeleton is not None:
+            clips = torch.cat([clips, mirrored(clips, skeleton)])
         flat = clips.flatten(1)
         count, size = flat.shape
         if not 1 <= num_components < min(count, size):

@@ -37,7 +37,7 @@ class PacedClips:
         generator: torch.Generator,
         confidence: Float[Tensor, "batch frames joints"] | None = None,
     ) -> dict[str, Tensor]:
-        """``{"clips": ...}``, (batch, frames, joints, 3) in metres. Confidence plays no part, as in ``PartialClips``."""
+        """``{"clips": ...}``, (batch, frames, joints, 3) in metres. As in ``PartialClips`` confidence plays no part."""
         clips = half_mirrored(positions, self.skeleton, generator)
         speeds = self.slowest + (1 - self.slowest) * torch.rand(len(clips), generator=generator, device=clips.device)
         speeds[::2] = 1.0
