@@ -30,6 +30,7 @@ FREEDOM = (0.4, 4.0)  # degrees of it, in powers of ten: with fewer there is no 
 SEARCH_PLACES, SEARCH_STEPS = 9, 13  # to 2 thousandths of a power of ten
 GOLDEN = (math.sqrt(5) - 1) / 2
 LEAST_NOISE = 1e-12  # of the largest variance: less than this left over is rounding
+LEAST_RATIO = 1e-12  # of squared errors to variances: a witness about whom nothing is wrong has a logarithm too
 TRUST = 0.35  # in witnesses, who are few people: 0 leaves variances as they are, 1 makes them right for the witnesses
 
 
@@ -230,7 +231,7 @@ class LinearPrior:
             if len(witnesses):
                 squares = (witnesses[:, ~seen] - expected[1:]).square().sum(1)
                 ratios = squares / (scales[1:] * open_variance.sum())
-                wrong = (TRUST * ratios.clamp_min(LEAST_NOISE).log().mean()).exp()
+                wrong = (TRUST * ratios.clamp_min(LEAST_RATIO).log().mean()).exp()
             its_mean.view(-1)[~seen] = (center[~seen] + expected[0]).to(clips.dtype)
             its_variance.view(-1)[~seen] = (wrong * scales[0] * open_variance).to(clips.dtype)
         return mean, variance
