@@ -52,14 +52,18 @@ def test_gaps_cost_what_the_filler_leaves_wrong():
 
 
 def test_cells_have_a_value_a_seed_and_whole_contexts_once():
-    table = prediction_curves(STILL, FILLERS, CLIPS, CONTEXT, (0.0, 0.4), seeds=(0, 1), at_frames={"first": 1})
+    two = STILL | {"shorter": lambda context: zero_velocity(context, 4)}
+    table = prediction_curves(two, FILLERS, CLIPS, CONTEXT, (0.0, 0.4), seeds=(0, 1), at_frames={"first": 1})
     cells = prediction_cells(table)
-    assert all(name == "zero velocity" for name, _, _ in cells)
-    found = {what: list(values) for _, what, values in cells}
-    assert len(found) == len(cells) == 2 * (1 + len(LOST) * len(FILLERS))
-    assert found["whole context: MPJPE"] == pytest.approx([math.sqrt(3) * 5.5])
-    by_seed = [value(table, method="mean", pattern="joints", share=0.4, metric="first", seed=seed) for seed in (0, 1)]
-    assert found["joints 0.4, mean: first"] == by_seed
+    found = {(name, what): list(values) for name, what, values in cells}
+    assert len(found) == len(cells) == 2 * 2 * (1 + len(LOST) * len(FILLERS))
+    assert found["zero velocity", "whole context: MPJPE"] == pytest.approx([math.sqrt(3) * 5.5])
+    assert found["shorter", "whole context: MPJPE"] == pytest.approx([math.sqrt(3) * 2.5])
+    setting = {"method": "mean", "pattern": "joints", "share": 0.4, "metric": "MPJPE"}
+    for name in two:
+        by_seed = [value(table, predictor=name, seed=seed, **setting) for seed in (0, 1)]
+        assert by_seed[0] != by_seed[1]
+        assert found[name, "joints 0.4, mean: MPJPE"] == by_seed
 
 
 def test_joints_that_no_recording_shows_are_lost_too_and_do_not_count():

@@ -135,7 +135,9 @@ def test_variances_of_gaps_follow_how_wrong_it_is_about_witnesses(freedom):
     if math.isinf(freedom):  # errors thrice as large, and variances nine times, as far as witnesses are trusted
         away = 3 * (like - p.mean) + p.mean
         torch.testing.assert_close(scales(away), 9**TRUST * scales(like))
-    assert scales(p.mean[None].clone()).isfinite().all()
+    about_nobody_wrong = scales(p.mean[None].clone())
+    assert about_nobody_wrong.isfinite().all()
+    assert (about_nobody_wrong > 0).all()
 
 
 def hand_scale(p, witnesses, seen):

@@ -1,5 +1,6 @@
 """Mirror images: what is exchanged, and how often."""
 
+import pytest
 import torch
 
 from motionkit.data.skeleton import AMASS_18
@@ -17,6 +18,11 @@ def test_a_mirror_image_twice_is_the_clip():
     assert torch.equal(image[..., left, 0], -clips[..., right, 0])
     assert torch.equal(image[..., left, 1:], clips[..., right, 1:])
     assert torch.equal(mirrored(image, AMASS_18), clips)
+
+
+def test_another_skeleton_is_refused():
+    with pytest.raises(ValueError, match=rf"positions have 17 joints, and skeleton '{AMASS_18.name}' has 18"):
+        mirrored(make()[:, :, :17], AMASS_18)
 
 
 def test_half_of_the_clips_are_mirrored():

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from motionkit.data.skeleton import AMASS_18
+from motionkit.representation.mirror_images import mirrored
 from motionkit.representation.partial_clips import PartialClips
 
 SHAPE = (16, 50, 18, 3)
@@ -15,11 +16,13 @@ def make(most):
     return clips, PartialClips(AMASS_18, clips.mean(0), most)
 
 
-def test_without_a_share_to_lose_inputs_are_the_clips():
+def test_without_a_share_to_lose_inputs_are_the_clips_of_which_half_are_mirrored():
     clips, transform = make(0)
     batch = transform(clips, torch.Generator().manual_seed(0))
     assert torch.equal(batch["input"], batch["clips"])
-    assert not torch.equal(batch["clips"], clips)
+    is_same, is_image = ((batch["clips"] == other).all((1, 2, 3)) for other in (clips, mirrored(clips, AMASS_18)))
+    assert (is_same ^ is_image).all()
+    assert 3 < is_same.sum() < 13
 
 
 def test_inputs_lose_a_part_of_most_clips():

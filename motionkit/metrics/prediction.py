@@ -79,9 +79,10 @@ def prediction_curves(
 
 
 def prediction_cells(curves: pd.DataFrame) -> list[tuple[str, str, pd.Series]]:
-    """What ``prediction_curves`` found as tables keep it, a value a seed: of each predictor and metric
-    (predictor, ``"whole context: MPJPE"``, values), where nothing is lost and masks do not differ, and of each pattern,
-    share and method besides (predictor, ``"numbers 0.5, linear: MPJPE"``, values).
+    """What ``prediction_curves`` found as a table of results keeps it: row, column and values [mm].
+
+    The row is a predictor. Columns are ``"whole context: MPJPE"``, one value where nothing is lost, and of each
+    pattern, share and method ``"numbers 0.5, linear: MPJPE"``, one value a seed.
     """
     whole = curves[curves["share"] == 0].drop_duplicates(["predictor", "metric"])
     cells = [

@@ -120,8 +120,8 @@ class HGVAE(ClipVAE):
 
     Trains with ``loss``. All noise is of torch's global generator. With ``precision="bf16-mixed"`` its products are of
     half precision: on processors with units for them a step at the published sizes takes two thirds of the time. In
-    single precision a CPU learns from the published batch of 800 in half the time if it does so in parts of 200
-    (``TrainConfig.accumulation``).
+    single precision a CPU core learns from the published batch of 800 in half the time as four of 200
+    (``TrainConfig(accumulation=4)``).
     Raises: ``ValueError`` for clips of another shape, and for classes that are missing or not expected.
     """
 

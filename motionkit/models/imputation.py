@@ -26,8 +26,9 @@ from motionkit.models.elbo import Inference, log_posterior
 from motionkit.models.opinions import share_of_second
 from motionkit.representation.dct import dct
 
-# clips that are filled at once: their matrices, frames squared a coordinate, are 17 MB at 50 frames. With more of them
-# a processor leaves its caches and bridges up to 1.6 times as long; other devices are given eight times as many
+# clips that are filled at once: each of their matrices, frames squared a coordinate, has 35 MB at most at 50 frames.
+# With 128 a processor took up to 1.6 times as long (half of the frames lost). Other devices have no such caches to
+# leave, and more to do at once: they are given eight times as many
 CHUNK = 32
 UNSEEN = 2.0  # times as much is left over, squared, of clips with gaps as of whole ones: measured 1.2 to 2.1
 SMALLEST_DEVIATION_M = 1e-4  # of a coefficient: leftovers below it are noise of the recording

@@ -74,6 +74,7 @@ class LinearPrior:
         """The normal distribution under which the clips are most probable; with their skeleton, under which they and
         their mirror images are, which networks are shown too (``PartialClips``).
 
+        skeleton: see ``mirrored``; images count as clips below.
         Takes the eigenvectors of their covariance, which is summed up in parts: D numbers squared are less than the
         clips where those are many, and float64 leaves room for the squares. Fewer clips than D vary in the space that
         they span: there it takes those of their products with each other.
@@ -117,7 +118,7 @@ class LinearPrior:
         not fitted to: they differ in more ways than the training clips showed, and not all of them as much. What it
         says of gaps is then less sure and nearer to the truth. Never less noise than it had. The clips stay with it as
         witnesses: people differ most in what components of others do not hold, and noise that is the same everywhere is
-        too little for the middle of long gaps, 6 to 10 times on CMU.
+        too little for the middle of long gaps, several times on CMU.
 
         Raises ``ValueError`` without clips, and for numbers that are not finite.
         """
@@ -201,7 +202,8 @@ class LinearPrior:
         Values of ``clips`` that are not seen have no influence; they may be NaN. Where there are witnesses, variances
         stand a third of the way, in logarithms, from the distribution's own to those with which its squared errors on
         them agree. With the latter, what it and others say together is worse for people who move more like those of
-        training than the witnesses do (joints of the embedded sample by a tenth), and no better for others (CMU).
+        training than the witnesses do (joints of the embedded sample by a tenth), and no better for others (CMU; both
+        without mirror images).
         """
         self._check(clips)
         loadings, noise, center = self.loadings.double(), self.noise_variance.double(), self.mean.double().flatten()

@@ -16,7 +16,12 @@ def mirrored(
     """The mirror image: left and right joints exchanged, x negated. Twice it is the clip again.
 
     skeleton: of the clips, whose x axis points to the person's left (``to_pelvis_frame``).
+    Raises ``ValueError`` for positions of another number of joints.
     """
+    if positions.shape[-2] != skeleton.num_joints:
+        raise ValueError(
+            f"positions have {positions.shape[-2]} joints, and skeleton {skeleton.name!r} has {skeleton.num_joints}"
+        )
     return positions[..., list(skeleton.mirrored_joints()), :] * positions.new_tensor([-1.0, 1.0, 1.0])
 
 
