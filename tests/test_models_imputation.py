@@ -11,7 +11,15 @@ from motionkit.models.clip_gaussian import ClipGaussian
 from motionkit.models.elbo import Inference, log_posterior
 from motionkit.models.gaussian import Gaussian, standard
 from motionkit.models.hg_vae import HGVAE, HGVAEConfig
-from motionkit.models.imputation import CHUNK, UNSEEN, draw_imputations, impute, impute_map, leftovers_of
+from motionkit.models.imputation import (
+    CHUNK,
+    UNSEEN,
+    draw_imputations,
+    impute,
+    impute_map,
+    in_chunks,
+    leftovers_of,
+)
 from motionkit.models.motion_vae import MotionVAE, MotionVAEConfig
 from motionkit.models.opinions import CORRELATION
 from motionkit.representation.dct import dct
@@ -92,6 +100,13 @@ def test_chunks_change_nothing(monkeypatch):
     torch.testing.assert_close(parts[0], whole[0])
     torch.testing.assert_close(parts[1].clips, whole[1].clips)
     assert torch.equal(parts[1].steps, whole[1].steps)
+
+
+@pytest.mark.parametrize(("device", "size"), [("cpu", CHUNK), ("meta", 8 * CHUNK)])
+def test_other_devices_than_a_cpu_are_given_more_clips_at_once(device, size):
+    parts = list(in_chunks(torch.empty(2 * size + 3, 5, device=device), None))
+    assert [len(part) for part, _ in parts] == [size, size, 3]
+    assert all(absent is None for _, absent in parts)
 
 
 def test_no_steps_give_the_start():

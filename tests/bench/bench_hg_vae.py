@@ -109,7 +109,7 @@ def built() -> HGVAE:
 
 
 def train_step(model: nn.Module, infer, clips: Tensor, *, part: int | None = None, is_mixed: bool = False):
-    """part: so many clips at a time, their gradients added up (``accumulation``), which stay in the caches."""
+    """part: so many clips at a time, their gradients added up (``accumulation``); by default all at once."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
 
     def step() -> None:
