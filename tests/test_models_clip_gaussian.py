@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
-from motionkit.models.clip_gaussian import ClipGaussian
+from motionkit.models.clip_gaussian import Bridge, ClipGaussian
 from motionkit.representation.dct import dct_matrix
 
 SHAPE = (2, 6, 3, 3)  # batch, frames, joints, axes
@@ -55,6 +55,19 @@ def test_what_is_not_seen_follows_from_what_is(around):
         at = (clip, ~seen, joint, axis)
         torch.testing.assert_close(found[at], mean[~seen] + gain @ (clips[clip, :, joint, axis] - mean)[seen])
         torch.testing.assert_close(variance[at], (cov[~seen][:, ~seen] - gain @ cov[seen][:, ~seen]).diagonal())
+
+
+def test_coefficients_are_as_unsure_as_the_gaps_that_they_are_made_of():
+    """Of each coordinate the variance of the transform of what is not seen, written out; none where all is seen."""
+    log_var, is_seen = torch.randn(SHAPE, dtype=torch.float64), torch.rand(SHAPE) < 0.6
+    is_seen[0, :, 0, 0], is_seen[0, :, 0, 1] = True, False
+    found, basis = Bridge.over(is_seen, log_var).coefficient_variance(), dct_matrix(SHAPE[1])
+    for clip, joint, axis in coordinates():
+        seen, cov = is_seen[clip, :, joint, axis], basis.t() @ torch.diag(log_var[clip, :, joint, axis].exp()) @ basis
+        open_cov = torch.zeros_like(cov)
+        gain = cov[~seen][:, seen] @ torch.linalg.inv(cov[seen][:, seen])
+        open_cov[(~seen)[:, None] & ~seen] = (cov[~seen][:, ~seen] - gain @ cov[seen][:, ~seen]).flatten()
+        torch.testing.assert_close(found[clip, :, joint, axis], (basis @ open_cov @ basis.t()).diagonal())
 
 
 def test_draws_have_the_mean_and_the_variance(around):

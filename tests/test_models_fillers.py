@@ -9,9 +9,10 @@ from motionkit.data.gaps import interpolate_gaps
 from motionkit.data.masks import lose_numbers
 from motionkit.models import imputation
 from motionkit.models.clip_gaussian import ClipGaussian
+from motionkit.models.clip_spectra import own_spectra
 from motionkit.models.fillers import MeanMotion, ascent_of, bridged, filler_of, plain_fillers, remembered
 from motionkit.models.hg_vae import HGVAE, HGVAEConfig
-from motionkit.models.imputation import UNSEEN, impute, impute_map, leftovers_of
+from motionkit.models.imputation import impute, impute_map, leftovers_of
 from motionkit.models.linear_prior import LinearPrior
 
 SHAPE = (8, 6, 2, 3)
@@ -70,7 +71,7 @@ def test_what_is_remembered_is_asked_once_a_mask(clips, is_seen):
     assert len(asked) == 3
 
 
-def test_without_a_network_gaps_are_bridged_and_the_linear_model_is_heard(clips, is_seen):
+def test_without_a_network_gaps_are_bridged_and_the_linear_model_is_heard(clips, is_seen, monkeypatch):
     linear, mean = LinearPrior.fit(clips, 3).calibrated(clips), clips.mean(0)
     known = bridged(linear.given, mean, clips)
     fillers = plain_fillers(mean, {"linear": linear.given, "no network": known})
@@ -81,8 +82,9 @@ def test_without_a_network_gaps_are_bridged_and_the_linear_model_is_heard(clips,
     assert errors["no network"] < min(errors[name] for name in ("mean", "linear"))
     # it is what filling in with the mean clip ends at, whatever the number of passes
     still = MeanMotion(mean)
+    monkeypatch.setattr(imputation, "UNSEEN", 1)  # the mean clip knows no more of clips that are seen
     for num_steps in (1, 2):
-        fill = filler_of(still, linear.given, leftovers_of(still, clips) - math.log(UNSEEN), num_steps)
+        fill = filler_of(still, linear.given, leftovers_of(still, clips), num_steps)
         torch.testing.assert_close(fill(clips, is_seen), known(clips, is_seen)[0])
 
 
@@ -91,7 +93,8 @@ def test_what_is_known_without_a_network_is_surer_than_each_source_and_sure_of_w
     found, variance = bridged(linear.given, mean, clips)(torch.where(is_seen, clips, math.nan), is_seen)
     assert torch.equal(found[is_seen], clips[is_seen])
     assert not variance[is_seen].any()
-    around = ClipGaussian(mean.expand(SHAPE), leftovers_of(MeanMotion(mean), clips).expand(SHAPE), is_spectral=True)
+    log_var = own_spectra(is_seen, clips - mean, leftovers_of(MeanMotion(mean), clips))
+    around = ClipGaussian(mean.expand(SHAPE), log_var, is_spectral=True)
     for other in (linear.given(clips, is_seen)[1], around.given(clips, is_seen)[1]):
         assert (variance[~is_seen] <= other[~is_seen] * (1 + 1e-5)).all()
         assert (variance[~is_seen] < 0.999 * other[~is_seen]).any()

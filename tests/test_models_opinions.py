@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from motionkit.models.opinions import CORRELATION, share_of_second, variance_of_both
+from motionkit.models.opinions import COMMON, share_of_second, spread_of_draws, variance_of_both
 
 
 @pytest.mark.parametrize(("first", "second"), [(1.0, 1.0), (1.0, 0.3), (0.2, 0.5), (4.0, 2.0)])
 def test_the_mean_of_both_errs_as_little_as_it_says_and_less_than_any_other(first, second):
     generator = torch.Generator().manual_seed(0)
-    covariance = torch.tensor([[first, CORRELATION * (first * second) ** 0.5], [0, second]]).double()
+    covariance = torch.tensor([[first, COMMON * min(first, second)], [0, second]]).double()
     covariance[1, 0] = covariance[0, 1]
     errors = torch.randn(200_000, 2, generator=generator).double() @ torch.linalg.cholesky(covariance).t()
 
@@ -26,11 +26,28 @@ def test_the_mean_of_both_errs_as_little_as_it_says_and_less_than_any_other(firs
     torch.testing.assert_close(variance_of_both(one, other), variance_of_both(other, one))
 
 
-def test_an_opinion_much_less_sure_than_the_other_has_no_say():
-    sure, unsure = torch.tensor([1e-4]), torch.tensor([1.0])
-    assert share_of_second(sure, unsure).item() == 0
-    assert share_of_second(unsure, sure).item() == 1
-    assert variance_of_both(sure, unsure).item() == variance_of_both(unsure, sure).item() == sure.item()
+def test_the_less_sure_an_opinion_the_less_it_says_and_there_is_a_limit_to_what_both_know():
+    sure, unsure = torch.full((40,), 1e-2), torch.logspace(-2, 6, 40)
+    shares = share_of_second(sure, unsure)
+    assert (shares.diff() < 0).all()
+    assert shares[0].item() == pytest.approx(0.5)
+    assert 0 < shares[-1] < 1e-8
+    torch.testing.assert_close(share_of_second(unsure, sure), 1 - shares)
+    both = variance_of_both(sure, unsure)
+    assert (both <= sure).all()
+    assert both[0].item() == pytest.approx((1 + COMMON) / 2 * 1e-2)  # what both miss, and half of what each does
+
+
+def test_draws_that_are_drawn_apart_are_stretched_to_vary_as_both_err():
+    generator = torch.Generator().manual_seed(0)
+    for first, second in ((1.0, 1.0), (0.2, 0.5), (4.0, 0.1)):
+        pair = torch.tensor(first), torch.tensor(second)
+        draws = torch.tensor(pair).sqrt() * torch.randn(100_000, 2, generator=generator)
+        mean = spread_of_draws(*pair) * torch.lerp(draws[:, 0], draws[:, 1], share_of_second(*pair))
+        assert mean.var().item() == pytest.approx(variance_of_both(*pair).item(), rel=0.02)
+        assert spread_of_draws(*pair) > 1
+    nothing = torch.zeros(2)
+    assert torch.equal(spread_of_draws(nothing, torch.tensor([0.0, 1.0])), torch.ones(2))
 
 
 def test_what_one_of_them_knows_is_known():

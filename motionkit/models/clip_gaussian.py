@@ -69,6 +69,7 @@ class Bridge:
 
     is_seen: (batch, frames, joints, 3). gaps: (batch joints 3,) the coordinates with a number that is not seen.
     frames: of each, those that are not seen; where others have more of them, seen ones fill the row.
+    root: Cholesky's, of the inverse covariance of those, [1/m]; 1 where a seen one fills the row.
     gain: which maps what is left over of the seen frames to what to expect of those; 0 for the seen ones.
     variance: (batch, frames, joints, 3) in square metres, 0 where seen.
     Gains are solved and applied in float64: the slowest coefficients vary a hundred million times as much as the
@@ -79,31 +80,39 @@ class Bridge:
     is_seen: Bool[Tensor, "batch frames joints 3"]
     gaps: Bool[Tensor, "coordinates"]
     frames: Int[Tensor, "gaps missing"]
+    root: Float64[Tensor, "gaps missing missing"]
     gain: Float64[Tensor, "gaps missing frames"]
     variance: Float[Tensor, "batch frames joints 3"]
 
     @classmethod
     def over(cls, is_seen: Bool[Tensor, "batch frames joints 3"], log_var: Float[Tensor, "#batch frames joints 3"]):
         """For variances of cosine coefficients, of each clip or of all."""
-        seen, rows = _rows(is_seen), _rows(log_var).double()
-        basis = dct_matrix(seen.shape[1]).to(rows)
-        precision = basis.t() @ (rows.neg().exp()[:, :, None] * basis)  # of a clip's coordinates, or of each clip's
+        seen, rows = _rows(is_seen), _rows(log_var.expand(is_seen.shape))
         gaps = ~seen.all(1)  # a coordinate that is seen throughout needs no matrix
-        which = gaps.nonzero()[:, 0] % len(precision)
-        seen = seen[gaps]
+        seen, basis = seen[gaps], dct_matrix(seen.shape[1]).to(rows.device)
         num_missing = int((~seen).sum(1).max()) if len(seen) else 0
         frames = seen.byte().argsort(dim=1, stable=True)[:, :num_missing]  # those not seen come first
         is_missing = ~seen.gather(1, frames)
-        lines = precision[which[:, None], frames]
+        # the lines of the inverse covariance of those that are not seen
+        lines = (basis.t()[frames] * rows[gaps].double().neg().exp()[:, None]) @ basis
         inner = lines.gather(2, frames[:, None].expand(-1, num_missing, -1))
         pair = is_missing[:, :, None] & is_missing[:, None, :]
         root = torch.linalg.cholesky(torch.where(pair, inner, torch.eye(num_missing).to(inner)))
         across = torch.where(is_missing[:, :, None] & seen[:, None, :], lines, 0.0)
         spread = torch.cholesky_inverse(root).diagonal(dim1=1, dim2=2) * is_missing
-        variance = torch.zeros(len(gaps), is_seen.shape[1]).to(rows)
-        variance[gaps] = torch.zeros_like(seen, dtype=rows.dtype).scatter(1, frames, spread)
+        variance = torch.zeros(len(gaps), is_seen.shape[1]).to(lines)
+        variance[gaps] = torch.zeros_like(seen, dtype=lines.dtype).scatter(1, frames, spread)
         variance = _clips(variance, is_seen.shape).to(log_var)
-        return cls(is_seen, gaps, frames, -torch.cholesky_solve(across, root), variance)
+        return cls(is_seen, gaps, frames, root, -torch.cholesky_solve(across, root), variance)
+
+    def coefficient_variance(self) -> Float[Tensor, "batch frames joints 3"]:
+        """Of the cosine coefficients, given what is seen [m^2]; 0 for coordinates that are seen throughout."""
+        shape, basis = self.is_seen.shape, dct_matrix(self.is_seen.shape[1]).to(self.root.device)
+        is_missing = ~_rows(self.is_seen)[self.gaps].gather(1, self.frames)
+        waves = torch.linalg.solve_triangular(self.root, basis.t()[self.frames] * is_missing[:, :, None], upper=False)
+        variance = torch.zeros(len(self.gaps), shape[1]).to(waves)
+        variance[self.gaps] = waves.square().sum(1)
+        return _clips(variance, shape).to(self.variance)
 
     def __call__(
         self, clips: Float[Tensor, "batch frames joints 3"], mean: Float[Tensor, "batch frames joints 3"]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from motionkit.data.gaps import interpolate_gaps
 from motionkit.models.clip_gaussian import Bridge
+from motionkit.models.clip_spectra import own_spectra
 from motionkit.models.imputation import MotionPrior, Reconstructing, impute, impute_map, in_chunks, leftovers_of
 from motionkit.models.opinions import share_of_second, variance_of_both
 
@@ -71,9 +72,10 @@ def bridged(
     def ask(clips: Tensor, is_seen: Tensor) -> tuple[Tensor, Tensor]:
         parts = []
         for part, seen, expected, variance in in_chunks(clips, is_seen, *given(clips, is_seen)):
-            bridge = Bridge.over(seen, leftovers[None].to(part))
+            made = still.reconstruct(part)
+            bridge = Bridge.over(seen, own_spectra(seen, part - made, leftovers.to(part)))
             share = share_of_second(variance, bridge.variance)
-            both = torch.lerp(expected, bridge(part, still.reconstruct(part)), share)
+            both = torch.lerp(expected, bridge(part, made), share)
             parts.append((torch.where(seen, part, both), variance_of_both(variance, bridge.variance)))
         means, variances = zip(*parts, strict=True)
         return torch.cat(means), torch.cat(variances)

@@ -22,15 +22,16 @@ from torch import Tensor
 
 from motionkit.fitting.surroundings import eval_mode
 from motionkit.models.clip_gaussian import Bridge, ClipGaussian
+from motionkit.models.clip_spectra import own_spectra
 from motionkit.models.elbo import Inference, log_posterior
-from motionkit.models.opinions import share_of_second
+from motionkit.models.opinions import share_of_second, spread_of_draws
 from motionkit.representation.dct import dct
 
 # clips that are filled at once: each of their matrices, frames squared a coordinate, has 35 MB at most at 50 frames.
 # With 128 a processor took up to 1.6 times as long (half of the frames lost). Other devices have no such caches to
 # leave, and more to do at once: they are given eight times as many
 CHUNK = 32
-UNSEEN = 2.0  # times as much is left over, squared, of clips with gaps as of whole ones: measured 1.2 to 2.1
+UNSEEN = 2.0  # times as much is left over, squared, in gaps as beside them: measured .8 in short ones to 14 in long
 SMALLEST_DEVIATION_M = 1e-4  # of a coefficient: leftovers below it are noise of the recording
 
 
@@ -103,7 +104,8 @@ def impute(
 
     start: the first guess there, e.g. by ``interpolate_gaps`` or ``bridged``; values that are not seen of
         ``clips`` have no influence and may be NaN.
-    leftovers: of ``leftovers_of``; ``UNSEEN`` times these variances are expected in gaps.
+    leftovers: of ``leftovers_of``. How much more or less is left over of each clip is looked up where it is seen
+        (``own_spectra``), and ``UNSEEN`` times as much is expected in its gaps.
     num_steps: passes through the model; with 0 the start comes back.
     start_variance: how far off the start may be [m^2], e.g. by ``bridged``: with it the start is a second
         opinion, and each pass ends at the mean of both, weighed by their variances and as both tend to err alike;
@@ -113,12 +115,14 @@ def impute(
     _check(clips, is_seen, start, start_variance)
     filled = []
     for part, seen, begun, variance, labels in in_chunks(clips, is_seen, start, start_variance, classes):
-        bridge = Bridge.over(seen, _in_gaps(leftovers, part))
-        share = _share(variance, bridge)
         guess = torch.where(seen, part, begun)
         with eval_mode(model):
-            for _ in range(num_steps):
-                guess = _agreed(seen, begun, bridge(part, model.reconstruct(guess, labels)), share)
+            for step in range(num_steps):
+                made = model.reconstruct(guess, labels)
+                if step == 0:
+                    bridge = Bridge.over(seen, _in_gaps(leftovers, seen, part - made))
+                    share = _share(variance, bridge)
+                guess = _agreed(seen, begun, bridge(part, made), share)
         filled.append(guess)
     return torch.cat(filled)
 
@@ -139,30 +143,35 @@ def draw_imputations(
     """As ``impute``, with latents and leftovers drawn: each draw is the end of a chain of ``num_steps`` of its own.
 
     With the start's variance the start is drawn too, a deviate for each coordinate and none of its own for a frame, so
-    that draws are as smooth as starts are. The noise is of torch's global generator. The chains converge to draws of
-    the model's distribution of clips given the seen numbers as far as the encoder's posterior is the true one.
+    that draws are as smooth as starts are, and their mean is stretched by what both err alike. The noise is of torch's
+    global generator. The chains converge to draws of the model's distribution of clips given the seen numbers as far as
+    the encoder's posterior is the true one.
     """
     _check(clips, is_seen, start, start_variance)
-    draws = []
-    for _ in range(num_draws):
-        filled = []
+    parts = []
+    with eval_mode(model):
         for part, seen, begun, variance, labels in in_chunks(clips, is_seen, start, start_variance, classes):
-            log_var = _in_gaps(leftovers, part)
+            left_over = part - model.reconstruct(torch.where(seen, part, begun), labels)
+            log_var = _in_gaps(leftovers, seen, left_over)
             bridge = Bridge.over(seen, log_var)
             share = _share(variance, bridge)
-            if variance is not None:
-                begun = begun + variance.sqrt() * torch.randn_like(begun[:, :1])
-            guess = torch.where(seen, part, begun)
-            with eval_mode(model):
+            spread = 1.0 if variance is None else spread_of_draws(variance, bridge.variance)
+            chains = []
+            for _ in range(num_draws):
+                aside = torch.zeros_like(begun)
+                if variance is not None:
+                    aside = variance.sqrt() * torch.randn_like(begun[:, :1])
+                guess = torch.where(seen, part, begun + aside)
                 for _ in range(num_steps):
+                    made = model.infer(guess, labels).output.mean
                     # around a draw of the whole clip, what the seen numbers say of the others is a draw too
-                    around = ClipGaussian(
-                        model.infer(guess, labels).output.mean, log_var.expand_as(part), is_spectral=True
-                    ).sample()
-                    guess = _agreed(seen, begun, bridge(part, around), share)
-            filled.append(guess)
-        draws.append(torch.cat(filled))
-    return torch.stack(draws)
+                    around = ClipGaussian(made, log_var, is_spectral=True).sample()
+                    modeled = bridge(part, made)
+                    away = _agreed(seen, aside, bridge(part, around) - modeled, share)
+                    guess = torch.where(seen, part, _agreed(seen, begun, modeled, share) + spread * away)
+                chains.append(guess)
+            parts.append(torch.stack(chains))
+    return torch.cat(parts, 1)
 
 
 def impute_map(
@@ -234,8 +243,7 @@ def _share(variance: Tensor | None, bridge: Bridge) -> Tensor | None:
 
 
 def _agreed(is_seen: Tensor, start: Tensor, modeled: Tensor, share: Tensor | None) -> Tensor:
-    """Means of both opinions where nothing is seen. Of draws of both, drawn apart, it makes draws of what both say,
-    which vary a little too little where neither has all the say."""
+    """Means of both opinions where nothing is seen."""
     return modeled if share is None else torch.where(is_seen, modeled, torch.lerp(start, modeled, share))
 
 
@@ -246,9 +254,9 @@ def in_chunks(*tensors: Tensor | None):
         yield tuple(None if tensor is None else tensor[at : at + size] for tensor in tensors)
 
 
-def _in_gaps(leftovers: Tensor, clips: Tensor) -> Float[Tensor, "1 frames joints 3"]:
-    """Log-variances of what reconstructions of clips with gaps leave over."""
-    return (leftovers[None] + math.log(UNSEEN)).to(clips)
+def _in_gaps(leftovers: Tensor, is_seen: Tensor, left_over: Tensor) -> Float[Tensor, "batch frames joints 3"]:
+    """Log-variances of what is left over in the gaps of clips of whose seen numbers so much is left over."""
+    return own_spectra(is_seen, left_over, leftovers.to(left_over)) + math.log(UNSEEN)
 
 
 def _check(clips: Tensor, is_seen: Tensor, start: Tensor, start_variance: Tensor | None = None) -> None:
