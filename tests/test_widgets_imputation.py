@@ -23,6 +23,8 @@ from motionkit.data.gaps import interpolate_gaps
 from motionkit.data.masks import PATTERNS
 from motionkit.data.skeleton import AMASS_18
 from motionkit.data.windows import cut_windows, thin
+from motionkit.metrics.scores import posterior_of_means
+from motionkit.metrics.usual_levels import UsualLevels
 from motionkit.models.elbo import log_posterior
 from motionkit.models.fillers import bridged
 from motionkit.models.hg_vae import HGVAE, HGVAEConfig
@@ -72,16 +74,21 @@ def leftovers(windows, model):
     return leftovers_of(model, windows.positions)
 
 
+@pytest.fixture(scope="module")
+def usual(windows, model):
+    return replace(UsualLevels.of(posterior_of_means(model, windows.positions), 0.5), threshold=0.0)
+
+
 @pytest.fixture
 def study(windows, model, leftovers, linear):
     return ImputationStudy(windows, model, leftovers, windows.positions.mean(0), linear)
 
 
 @pytest.fixture
-def explorer(windows, model, leftovers, linear, monkeypatch, tmp_path):
+def explorer(windows, model, leftovers, linear, usual, monkeypatch, tmp_path):
     monkeypatch.setenv("MOTIONKIT_BATCH", "0")
     mean = windows.positions.mean(0)
-    explorer = explore_imputation(windows, model, leftovers, mean, linear=linear, threshold=0.0, folder=tmp_path / "s")
+    explorer = explore_imputation(windows, model, leftovers, mean, linear=linear, usual=usual, folder=tmp_path / "s")
     assert isinstance(explorer, ImputationExplorer)
     assert explorer.message.value == ""
     return explorer
@@ -268,15 +275,16 @@ def test_the_table_tells_errors_scores_and_the_verdict():
     is_seen = torch.tensor([[[True, True, False]], [[True, True, False]]])
     filling = Filling(truth, is_seen, truth + 0.05 * ~is_seen, truth + 0.02 * ~is_seen)
     scores = torch.tensor([[-3.0, -1.0, 2.0], [-8.0, -4.0, 0.5]])
-    rows = re.findall("<tr>(.*?)</tr>", scores_table(filling, scores, 5.0))
+    usual = UsualLevels(torch.tensor([1.0, -2.0]).double(), torch.tensor([2.0, 0.5]).double(), 5.0)
+    rows = re.findall("<tr>(.*?)</tr>", scores_table(filling, scores, usual))
     texts = [[re.sub("<.*?>", "", cell) for cell in re.findall("<td.*?>(.*?)</td>", row)] for row in rows]
     assert texts == [
-        ["", "RMSE [mm]", "log p(z|x) [nats]", "z0", "z1", "verdict"],
-        ["start", "50.0", "−11.0", "−3.0", "−8.0", "unusual"],
-        ["filled", "20.0", "−5.0", "−1.0", "−4.0", "unusual"],
-        ["truth", "0.0", "2.5", "2.0", "0.5", "usual"],
+        ["", "RMSE [mm]", "log p(z|x) [nats]", "z0", "z1", "balanced", "verdict"],
+        ["start", "50.0", "−11.0", "−3.0", "−8.0", "−14.0", "unusual"],
+        ["filled", "20.0", "−5.0", "−1.0", "−4.0", "−5.0", "unusual"],
+        ["truth", "0.0", "2.5", "2.0", "0.5", "5.5", "usual"],
     ]
-    assert "unusual at or below −5.0" in scores_table(filling, scores, 5.0)
+    assert "unusual at or below −5.0" in scores_table(filling, scores, usual)
     assert "usual" not in scores_table(filling, scores, None)
 
 
@@ -331,18 +339,20 @@ def test_a_stroke_is_filled_and_undo_brings_the_picture_back(explorer):
     assert explorer.message.value == ""
 
 
-def test_numbers_and_verdict_are_those_of_the_library(explorer, windows, model):
+def test_numbers_and_verdict_are_those_of_the_library(explorer, windows, model, usual):
     filling = explorer.filling
     clips = torch.stack([filling.start, filling.filled, filling.truth])
     with torch.no_grad():
-        totals = log_posterior(model.infer(clips, is_drawn=False)).sum(0)
+        levels = log_posterior(model.infer(clips, is_drawn=False))
+    assert len(set(usual.is_unusual(levels).tolist())) == 2  # both words are shown
     found = re.findall("<tr>(.*?)</tr>", explorer.numbers.value)[1:]
-    for row, clip, total in zip(found, clips, totals.tolist(), strict=True):
+    for row, clip, parts in zip(found, clips, levels.split(1, dim=1), strict=True):
         cells = [re.sub("<.*?>", "", cell).replace("−", "-") for cell in re.findall("<td.*?>(.*?)</td>", row)]
         assert float(cells[1]) == pytest.approx(filling.rmse_mm(clip), abs=0.06)
-        assert float(cells[2]) == pytest.approx(total, abs=0.06)
-        assert sum(map(float, cells[3:-1])) == pytest.approx(total, abs=0.2)
-        assert cells[-1] == ("unusual" if -total >= 0 else "usual")
+        assert float(cells[2]) == pytest.approx(parts.sum().item(), abs=0.06)
+        assert list(map(float, cells[3:-2])) == pytest.approx(parts[:, 0].tolist(), abs=0.06)
+        assert float(cells[-2]) == pytest.approx(usual.total(parts).item(), abs=0.06)
+        assert cells[-1] == ("unusual" if usual.is_unusual(parts) else "usual")
 
 
 def test_what_goes_wrong_is_said_and_the_last_picture_stays(explorer, monkeypatch):

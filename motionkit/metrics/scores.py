@@ -102,12 +102,12 @@ def likelihoods(
 @torch.no_grad()
 def posterior_of_means(
     model: LatentModel, clips: Float[Tensor, "clips frames joints 3"], classes: Int[Tensor, "clips"] | None = None
-) -> Float[Tensor, "clips"]:
-    """log p(z|x) [nats] of clips at their posteriors' means instead of draws: the same each time, and in one pass."""
+) -> Float[Tensor, "levels clips"]:
+    """log p(z|x) [nats] of each level at the posteriors' means, not at draws: the same each time, and in one pass."""
     with eval_mode(model):
         return torch.cat([
-            log_posterior(model.infer(part, labels, is_drawn=False)).sum(0) for part, labels in _parts(clips, classes)
-        ])  # fmt: skip
+            log_posterior(model.infer(part, labels, is_drawn=False)) for part, labels in _parts(clips, classes)
+        ], 1)  # fmt: skip
 
 
 @torch.no_grad()

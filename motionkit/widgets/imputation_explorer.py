@@ -17,6 +17,7 @@ from motionkit.data.bvh import write_bvh
 from motionkit.data.clip import MotionClip
 from motionkit.data.masks import PATTERNS
 from motionkit.data.windows import Windows
+from motionkit.metrics.usual_levels import UsualLevels
 from motionkit.models.hg_vae import HGVAE
 from motionkit.models.imputation import MotionPrior
 from motionkit.models.linear_prior import LinearPrior
@@ -40,7 +41,7 @@ def explore_imputation(
     mean: Float[Tensor, "..."],
     *,
     linear: LinearPrior | None = None,
-    threshold: float | None = None,
+    usual: UsualLevels | None = None,
     classes: Int[Tensor, "..."] | None = None,
     class_names: Sequence[str] | None = None,
     seed: int = 0,
@@ -52,8 +53,7 @@ def explore_imputation(
     windows: what to look at, a few dozen; they were not trained on.
     model: in evaluation mode. leftovers: of ``leftovers_of``. mean: (frames, joints, 3) of the clips of training.
     linear: adds a start, and where it was calibrated, another.
-    threshold: of the scores -log p(z|x) (nats, at the posteriors' means), e.g. by ``calibrate_threshold``: a clip at
-        or above it is called unusual.
+    usual: of ``posterior_of_means`` of calibration clips: by it a clip is called usual or not.
     classes: (windows,) of a model that has classes; class_names: for the menu, by default their numbers.
     seed: of the patterns and of all draws. folder: where pictures and motions are saved.
 
@@ -64,7 +64,7 @@ def explore_imputation(
     names = [str(number) for number in range(count)] if class_names is None else list(class_names)
     if isinstance(model, HGVAE) and len(names) != count:
         raise ValueError(f"{len(names)} class names for a model of {count} classes")
-    explorer = ImputationExplorer(study, threshold, names, Path(folder))
+    explorer = ImputationExplorer(study, usual, names, Path(folder))
     return explorer.still() if is_batch() else explorer
 
 
@@ -75,9 +75,9 @@ class ImputationExplorer(widgets.VBox):
     the scores, ``message`` what went wrong. ``generation`` is the second tab, or ``None``."""
 
     def __init__(
-        self, study: ImputationStudy, threshold: float | None, class_names: Sequence[str], folder: Path
+        self, study: ImputationStudy, usual: UsualLevels | None, class_names: Sequence[str], folder: Path
     ) -> None:
-        self._study, self._threshold, self._folder = study, threshold, folder
+        self._study, self._usual, self._folder = study, usual, folder
         windows = study.windows
         self.occlusion = Occlusion(windows.num_frames, windows.skeleton.num_joints)
         self._generator = torch.Generator().manual_seed(study.seed)
@@ -220,7 +220,7 @@ class ImputationExplorer(widgets.VBox):
         self._show_frame()
         filling = self.filling
         scores = self._study.scores(self.window.value, [filling.start, filling.filled, filling.truth])
-        self.numbers.value = scores_table(filling, scores, self._threshold)
+        self.numbers.value = scores_table(filling, scores, self._usual)
         best = "" if filling.kept_step is None else f", best step {filling.kept_step}"
         self._say(f"filled in {1000 * (time.perf_counter() - started):.0f} ms{best}")
         self._show_spread_soon()

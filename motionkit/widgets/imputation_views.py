@@ -7,10 +7,12 @@ import html
 import math
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from motionkit.data.skeleton import Skeleton
+from motionkit.metrics.usual_levels import UsualLevels
 from motionkit.plotting import colors
 from motionkit.plotting.motion import limb_sides, side_view
 from motionkit.widgets.drawings import DOTTED, Panel, Shape, ellipse
@@ -63,27 +65,30 @@ def filling_panels(
     return [*panels, _curves(filling, spread, fps, frame, (slice(None), joint, axis), name)]
 
 
-def scores_table(filling: Filling, scores: Float[Tensor, "levels clips"], threshold: float | None) -> str:
+def scores_table(filling: Filling, scores: Float[Tensor, "levels clips"], usual: UsualLevels | None) -> str:
     """Errors and log p(z|x) of start, filled clip and truth, the columns of ``scores``, as an HTML table.
 
-    threshold: from which -log p(z|x) on a clip is unusual; without one nothing is said of it.
+    usual: by which a clip is called usual or not; without it nothing is said of that.
     """
     rows = {"start": filling.start, "filled": filling.filled, "truth": filling.truth}
     levels = [f"z{level}" for level in range(len(scores))]
-    heads = ["", "RMSE [mm]", "log p(z|x) [nats]", *levels, *([] if threshold is None else ["verdict"])]
+    heads = ["", "RMSE [mm]", "log p(z|x) [nats]", *levels, *([] if usual is None else ["balanced", "verdict"])]
     lines = []
     for (name, clip), parts in zip(rows.items(), scores.t().tolist(), strict=True):
         error, total = filling.rmse_mm(clip), sum(parts)
         told = ["–" if math.isnan(error) else f"{error:.1f}", f"{total:.1f}", *(f"{part:.1f}" for part in parts)]
         cells = [f"<b>{name}</b>", *(text.replace("-", "−") for text in told)]
-        if threshold is not None:
-            cells.append(_verdict(-total >= threshold))
+        if usual is not None:
+            one = torch.tensor(parts)[:, None]
+            cells += [f"{usual.total(one).item():.1f}".replace("-", "−"), _verdict(bool(usual.is_unusual(one)))]
         lines.append(cells)
     cell = 'style="padding:1px 10px;text-align:right;border:0"'
     head = "".join(f'<td {cell}><span style="color:{colors.MUTED}">{html.escape(text)}</span></td>' for text in heads)
     body = "".join("<tr>" + "".join(f"<td {cell}>{text}</td>" for text in line) + "</tr>" for line in lines)
-    limit = "" if threshold is None else f"; unusual at or below {-threshold:.1f}".replace("-", "−")
-    note = f"RMSE of what is missing; log p(z|x) at the posteriors' means, in all and by level{limit}"
+    note = "RMSE of what is missing; log p(z|x) at the posteriors' means, in all and by level"
+    if usual is not None:
+        limit = f"{-usual.threshold:.1f}".replace("-", "−")
+        note += f", balanced: levels in deviations of usual clips; unusual at or below {limit}"
     return (
         f'<div style="line-height:1.5"><table style="border-collapse:collapse;font-variant-numeric:tabular-nums">'
         f'<tr>{head}</tr>{body}</table><span style="color:{colors.MUTED}">{note}</span></div>'
