@@ -8,7 +8,7 @@ import torch
 from motionkit.data.gaps import interpolate_gaps
 from motionkit.data.masks import lose_numbers
 from motionkit.models import imputation
-from motionkit.models.clip_gaussian import ClipGaussian
+from motionkit.models.clip_gaussian import Bridge, ClipGaussian
 from motionkit.models.clip_spectra import own_spectra
 from motionkit.models.fillers import MeanMotion, ascent_of, bridged, filler_of, plain_fillers, remembered
 from motionkit.models.hg_vae import HGVAE, HGVAEConfig
@@ -83,6 +83,7 @@ def test_without_a_network_gaps_are_bridged_and_the_linear_model_is_heard(clips,
     # it is what filling in with the mean clip ends at, whatever the number of passes
     still = MeanMotion(mean)
     monkeypatch.setattr(imputation, "UNSEEN", 1)  # the mean clip knows no more of clips that are seen
+    monkeypatch.setattr(imputation, "SETTLED", 1)  # all that is left over of it is there from the start
     for num_steps in (1, 2):
         fill = filler_of(still, linear.given, leftovers_of(still, clips), num_steps)
         torch.testing.assert_close(fill(clips, is_seen), known(clips, is_seen)[0])
@@ -93,7 +94,8 @@ def test_what_is_known_without_a_network_is_surer_than_each_source_and_sure_of_w
     found, variance = bridged(linear.given, mean, clips)(torch.where(is_seen, clips, math.nan), is_seen)
     assert torch.equal(found[is_seen], clips[is_seen])
     assert not variance[is_seen].any()
-    log_var = own_spectra(is_seen, clips - mean, leftovers_of(MeanMotion(mean), clips))
+    others = leftovers_of(MeanMotion(mean), clips)
+    log_var = own_spectra(Bridge.over(is_seen, others[None]), clips - mean, others, others[None])
     around = ClipGaussian(mean.expand(SHAPE), log_var, is_spectral=True)
     for other in (linear.given(clips, is_seen)[1], around.given(clips, is_seen)[1]):
         assert (variance[~is_seen] <= other[~is_seen] * (1 + 1e-5)).all()

@@ -105,14 +105,14 @@ class Bridge:
         variance = _clips(variance, is_seen.shape).to(log_var)
         return cls(is_seen, gaps, frames, root, -torch.cholesky_solve(across, root), variance)
 
-    def coefficient_variance(self) -> Float[Tensor, "batch frames joints 3"]:
-        """Of the cosine coefficients, given what is seen [m^2]; 0 for coordinates that are seen throughout."""
+    def coefficient_variance(self) -> Float64[Tensor, "batch frames joints 3"]:
+        """Of the cosine coefficients, given what is seen [m^2, float64]; 0 where a coordinate is seen throughout."""
         shape, basis = self.is_seen.shape, dct_matrix(self.is_seen.shape[1]).to(self.root.device)
         is_missing = ~_rows(self.is_seen)[self.gaps].gather(1, self.frames)
         waves = torch.linalg.solve_triangular(self.root, basis.t()[self.frames] * is_missing[:, :, None], upper=False)
         variance = torch.zeros(len(self.gaps), shape[1]).to(waves)
         variance[self.gaps] = waves.square().sum(1)
-        return _clips(variance, shape).to(self.variance)
+        return _clips(variance, shape)
 
     def __call__(
         self, clips: Float[Tensor, "batch frames joints 3"], mean: Float[Tensor, "batch frames joints 3"]

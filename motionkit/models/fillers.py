@@ -59,7 +59,7 @@ def bridged(
     a network's answer is to be compared with and to start from.
 
     What the seen numbers of a coordinate differ from the mean clip by is carried across its gaps, by how such
-    differences vary in time.
+    differences vary in time: on calibration clips, made louder or quieter as they are in this clip (``own_spectra``).
 
     given: e.g. ``LinearPrior.given``. mean: the mean clip [m]. calibration: complete clips [m], by which it is measured
     how differences vary; not those of training.
@@ -72,8 +72,9 @@ def bridged(
     def ask(clips: Tensor, is_seen: Tensor) -> tuple[Tensor, Tensor]:
         parts = []
         for part, seen, expected, variance in in_chunks(clips, is_seen, *given(clips, is_seen)):
-            made = still.reconstruct(part)
-            bridge = Bridge.over(seen, own_spectra(seen, part - made, leftovers.to(part)))
+            made, others = still.reconstruct(part), leftovers.to(part)
+            log_var = own_spectra(Bridge.over(seen, others[None]), part - made, others, others[None])
+            bridge = Bridge.over(seen, log_var)
             share = share_of_second(variance, bridge.variance)
             both = torch.lerp(expected, bridge(part, made), share)
             parts.append((torch.where(seen, part, both), variance_of_both(variance, bridge.variance)))

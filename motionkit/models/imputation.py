@@ -31,7 +31,10 @@ from motionkit.representation.dct import dct
 # With 128 a processor took up to 1.6 times as long (half of the frames lost). Other devices have no such caches to
 # leave, and more to do at once: they are given eight times as many
 CHUNK = 32
-UNSEEN = 2.0  # times as much is left over, squared, in gaps as beside them: measured .8 in short ones to 14 in long
+# times as much is left over, squared, in gaps as beside them: measured .8 in short ones and 3 to 14 in long ones, whose
+# bands are too narrow for that
+UNSEEN = 2.0
+SETTLED = 2  # passes in which spectra of clips are looked up: of a poor start a model leaves over too much at first
 SMALLEST_DEVIATION_M = 1e-4  # of a coefficient: leftovers below it are noise of the recording
 
 
@@ -105,25 +108,25 @@ def impute(
     start: the first guess there, e.g. by ``interpolate_gaps`` or ``bridged``; values that are not seen of
         ``clips`` have no influence and may be NaN.
     leftovers: of ``leftovers_of``. How much more or less is left over of each clip is looked up where it is seen
-        (``own_spectra``), and ``UNSEEN`` times as much is expected in its gaps.
+        (``own_spectra``), in the first ``SETTLED`` passes, and ``UNSEEN`` times as much is expected in its gaps.
     num_steps: passes through the model; with 0 the start comes back.
     start_variance: how far off the start may be [m^2], e.g. by ``bridged``: with it the start is a second
-        opinion, and each pass ends at the mean of both, weighed by their variances and as both tend to err alike;
+        opinion, and each pass ends at the mean of both, weighed by their variances and by what both must miss;
         without, it is where they begin.
     Raises: ``ValueError`` for a start, its variance or a mask of another shape, and where a seen number is not finite.
     """
     _check(clips, is_seen, start, start_variance)
-    filled = []
-    for part, seen, begun, variance, labels in in_chunks(clips, is_seen, start, start_variance, classes):
-        guess = torch.where(seen, part, begun)
-        with eval_mode(model):
+    filled, leftovers = [], leftovers.to(clips.device)
+    with eval_mode(model):
+        for part, seen, begun, variance, labels in in_chunks(clips, is_seen, start, start_variance, classes):
+            guess, bridge, log_var = torch.where(seen, part, begun), *_spectra_of_others(seen, leftovers)
             for step in range(num_steps):
                 made = model.reconstruct(guess, labels)
-                if step == 0:
-                    bridge = Bridge.over(seen, _in_gaps(leftovers, seen, part - made))
-                    share = _share(variance, bridge)
-                guess = _agreed(seen, begun, bridge(part, made), share)
-        filled.append(guess)
+                if step < SETTLED:
+                    log_var = own_spectra(bridge, part - made, leftovers, log_var)
+                    bridge = Bridge.over(seen, log_var)
+                guess = _agreed(seen, begun, bridge(part, made), _share(variance, bridge))
+            filled.append(guess)
     return torch.cat(filled)
 
 
@@ -143,32 +146,39 @@ def draw_imputations(
     """As ``impute``, with latents and leftovers drawn: each draw is the end of a chain of ``num_steps`` of its own.
 
     With the start's variance the start is drawn too, a deviate for each coordinate and none of its own for a frame, so
-    that draws are as smooth as starts are, and their mean is stretched by what both err alike. The noise is of torch's
-    global generator. The chains converge to draws of the model's distribution of clips given the seen numbers as far as
-    the encoder's posterior is the true one.
+    that draws are as smooth as starts are, and what comes out is stretched by what both must miss. The noise is of
+    torch's global generator. Without that variance, chains converge to draws of the model's distribution of clips given
+    the seen numbers as far as the encoder's posterior is the true one.
     """
     _check(clips, is_seen, start, start_variance)
-    parts = []
+    parts, leftovers = [], leftovers.to(clips.device)
     with eval_mode(model):
         for part, seen, begun, variance, labels in in_chunks(clips, is_seen, start, start_variance, classes):
-            left_over = part - model.reconstruct(torch.where(seen, part, begun), labels)
-            log_var = _in_gaps(leftovers, seen, left_over)
-            bridge = Bridge.over(seen, log_var)
-            share = _share(variance, bridge)
-            spread = 1.0 if variance is None else spread_of_draws(variance, bridge.variance)
+            guess, bridge, log_var = torch.where(seen, part, begun), *_spectra_of_others(seen, leftovers)
+            for _ in range(min(num_steps, SETTLED)):
+                made = model.reconstruct(guess, labels)
+                log_var = own_spectra(bridge, part - made, leftovers, log_var)
+                bridge = Bridge.over(seen, log_var)
+                share = _share(variance, bridge)
+                guess = _agreed(seen, begun, bridge(part, made), share)
             chains = []
             for _ in range(num_draws):
-                aside = torch.zeros_like(begun)
+                # of the start first, then of the model: how far draws are from what is expected
+                from_start = torch.zeros_like(begun)
                 if variance is not None:
-                    aside = variance.sqrt() * torch.randn_like(begun[:, :1])
-                guess = torch.where(seen, part, begun + aside)
+                    from_start = variance.sqrt() * torch.randn_like(begun[:, :1])
+                guess = torch.where(seen, part, begun + from_start)
                 for _ in range(num_steps):
                     made = model.infer(guess, labels).output.mean
                     # around a draw of the whole clip, what the seen numbers say of the others is a draw too
-                    around = ClipGaussian(made, log_var, is_spectral=True).sample()
+                    around = ClipGaussian(made, log_var + math.log(UNSEEN), is_spectral=True).sample()
                     modeled = bridge(part, made)
-                    away = _agreed(seen, aside, bridge(part, around) - modeled, share)
-                    guess = torch.where(seen, part, _agreed(seen, begun, modeled, share) + spread * away)
+                    expected = _agreed(seen, begun, modeled, share)
+                    away = _agreed(seen, from_start, bridge(part, around) - modeled, share)
+                    guess = torch.where(seen, part, expected + away)
+                if num_steps and variance is not None:
+                    stretched = expected + spread_of_draws(variance, UNSEEN * bridge.variance) * away
+                    guess = torch.where(seen, part, stretched)
                 chains.append(guess)
             parts.append(torch.stack(chains))
     return torch.cat(parts, 1)
@@ -237,9 +247,14 @@ class _frozen:
             parameter.requires_grad_(True)
 
 
+def _spectra_of_others(is_seen: Tensor, leftovers: Tensor) -> tuple[Bridge, Float[Tensor, "1 frames joints 3"]]:
+    """Where ``own_spectra`` begins."""
+    return Bridge.over(is_seen, leftovers[None]), leftovers[None]
+
+
 def _share(variance: Tensor | None, bridge: Bridge) -> Tensor | None:
     """Of the model's opinion in the mean of the start's and its own; ``None`` where the start has no variance."""
-    return None if variance is None else share_of_second(variance, bridge.variance)
+    return None if variance is None else share_of_second(variance, UNSEEN * bridge.variance)
 
 
 def _agreed(is_seen: Tensor, start: Tensor, modeled: Tensor, share: Tensor | None) -> Tensor:
@@ -252,11 +267,6 @@ def in_chunks(*tensors: Tensor | None):
     size = CHUNK if tensors[0].device.type == "cpu" else 8 * CHUNK
     for at in range(0, max(1, len(tensors[0])), size):
         yield tuple(None if tensor is None else tensor[at : at + size] for tensor in tensors)
-
-
-def _in_gaps(leftovers: Tensor, is_seen: Tensor, left_over: Tensor) -> Float[Tensor, "batch frames joints 3"]:
-    """Log-variances of what is left over in the gaps of clips of whose seen numbers so much is left over."""
-    return own_spectra(is_seen, left_over, leftovers.to(left_over)) + math.log(UNSEEN)
 
 
 def _check(clips: Tensor, is_seen: Tensor, start: Tensor, start_variance: Tensor | None = None) -> None:

@@ -16,8 +16,9 @@ COMMON = 0.8  # of the lesser variance is of the error that both make: measured 
 
 def share_of_second(first: Float[Tensor, "*shape"], second: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Weight of the second opinion, 0 to 1, by the variances of both [m^2], which are finite; where both know, 0."""
-    own, others = first - _common(first, second), second - _common(first, second)
-    return torch.where(own + others == 0, 0.0, own / (own + others))
+    common = _common(first, second)
+    of_first, of_second = first - common, second - common
+    return torch.where(of_first + of_second == 0, 0.0, of_first / (of_first + of_second))
 
 
 def variance_of_both(first: Float[Tensor, "*shape"], second: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
