@@ -10,7 +10,7 @@ from torch.distributions import MultivariateNormal, Normal
 from motionkit.metrics import scores
 from motionkit.metrics.scores import leftover_scores, likelihoods, posterior_of_means, usual_scores
 from motionkit.models.clip_gaussian import ClipGaussian
-from motionkit.models.elbo import Inference
+from motionkit.models.elbo import Inference, log_posterior
 from motionkit.models.fillers import MeanMotion
 from motionkit.models.gaussian import Gaussian, standard
 from motionkit.models.hg_vae import HGVAE, HGVAEConfig
@@ -128,6 +128,15 @@ def test_what_is_said_of_a_clip_does_not_depend_on_the_others():
     for judge in (lambda part: posterior_of_means(model, part), lambda part: leftover_scores(model, part, leftovers)):
         torch.testing.assert_close(torch.cat([judge(clips[:1]), judge(clips[1:])], -1), judge(clips))
     assert model.training
+
+
+def test_at_means_the_levels_are_those_of_the_model(monkeypatch):
+    monkeypatch.setattr(scores, "CHUNK", 4)
+    torch.manual_seed(0)
+    model = HGVAE(HGVAEConfig(2, 2, levels=((6, 4), (1, 5)), trunk_features=8)).eval()
+    found = posterior_of_means(model, CLIPS.float())
+    assert found.shape == (2, 6)
+    torch.testing.assert_close(found, log_posterior(model.infer(CLIPS.float(), is_drawn=False)).detach())
 
 
 def test_a_model_of_the_kit_is_judged():

@@ -39,9 +39,10 @@ def test_of_new_usual_clips_as_many_are_flagged_as_promised(rate):
     assert torch.cat(flagged).double().mean().item() == pytest.approx(rate, abs=0.02)
 
 
-def test_levels_that_are_off_do_not_count():
+@pytest.mark.parametrize("noise", [0, 1e-4])
+def test_levels_that_do_not_vary_but_by_rounding_do_not_count(noise):
     levels = drawn(50, 0)
-    levels[2] = 0
+    levels[2] = -700 * (noise > 0) + noise * levels[2] / 1000
     both = UsualLevels.of(levels, 0.1), UsualLevels.of(levels[:2], 0.1)
     torch.testing.assert_close(both[0].total(levels), both[1].total(levels[:2]))
     assert both[0].threshold == both[1].threshold
@@ -54,7 +55,7 @@ def test_kinds_are_measured_by_the_calibration_clips():
         | {"evidence": levels[0]}
         for kind, levels in {"calibration": drawn(30, 0), "test": drawn(20, 1)}.items()
     }
-    found, usual = with_balanced(scored, 0.1), UsualLevels.of(drawn(30, 0), 0.1)
+    found, usual = with_balanced(scored), UsualLevels.of(drawn(30, 0))
     assert [*found] == ["calibration", "test"]
     assert [*found["test"]] == [*scored["test"], BALANCED]
     assert torch.equal(found["test"][BALANCED], usual.total(drawn(20, 1)))
@@ -62,5 +63,17 @@ def test_kinds_are_measured_by_the_calibration_clips():
 
 
 def test_one_clip_does_not_tell_how_clips_vary():
-    with pytest.raises(ValueError, match="among 1 clips"):
-        UsualLevels.of(drawn(1, 0), 0.1)
+    with pytest.raises(ValueError, match="cannot be told from 1 clips"):
+        UsualLevels.of(drawn(1, 0))
+
+
+def test_what_is_no_number_is_not_passed_over_and_other_levels_are_refused():
+    levels = drawn(9, 0)
+    levels[1, 4] = torch.nan
+    with pytest.raises(ValueError, match="1 of 27 scores of usual clips are not finite"):
+        UsualLevels.of(levels)
+    usual = UsualLevels.of(drawn(9, 0))
+    assert usual.total(levels).isnan().nonzero().tolist() == [[4]]
+    assert not usual.is_unusual(-1e9 + drawn(9, 0)).any()  # without a threshold
+    with pytest.raises(ValueError, match="there are 1 levels, and of usual clips 3 were measured"):
+        usual.total(levels[:1])

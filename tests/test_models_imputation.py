@@ -9,6 +9,7 @@ import torch
 
 from motionkit.models import imputation
 from motionkit.models.clip_gaussian import ClipGaussian
+from motionkit.models.clip_spectra import own_spectra
 from motionkit.models.elbo import Inference, log_posterior
 from motionkit.models.gaussian import Gaussian, standard
 from motionkit.models.hg_vae import HGVAE, HGVAEConfig
@@ -118,6 +119,43 @@ def test_no_steps_give_the_start():
     assert not at_start.steps.any()
 
 
+@pytest.mark.parametrize(("num_steps", "looks"), [(0, 0), (1, 1), (2, 2), (5, 2)])
+def test_spectra_are_looked_up_in_the_first_passes_for_all_draws_at_once(num_steps, looks, monkeypatch):
+    asked = []
+    monkeypatch.setattr(imputation, "own_spectra", lambda *case: asked.append(case[3]) or own_spectra(*case))
+    clips, is_seen, start = case()
+    variance = torch.ones(SHAPE)
+    impute(OneNumber(), clips, is_seen, start, FLAT, start_variance=variance, num_steps=num_steps)
+    assert len(asked) == looks
+    draws = draw_imputations(
+        OneNumber(), clips, is_seen, start, FLAT, start_variance=variance, num_draws=3, num_steps=num_steps
+    )
+    assert draws.isfinite().all()
+    assert len(asked) == 2 * looks
+    if looks == 2:  # the second look begins where the first ended
+        assert torch.equal(asked[0], FLAT[None])
+        assert (asked[1] != FLAT).any()
+
+
+def test_draws_are_stretched_once_and_chains_go_on_from_what_is_not():
+    """Both opinions of variance 1 have draws of 0.9 in the end, and the model is asked about clips of half of 1."""
+    asked = []
+
+    class Noticing(OneNumber):
+        def infer(self, clips, classes=None, **options):
+            asked.append(clips)
+            found = super().infer(clips, classes, **options)
+            return Inference(found.posteriors, found.priors, found.latents, ClipGaussian(0 * clips, 0 * clips))
+
+    torch.manual_seed(0)
+    clips, variance = torch.zeros(2000, *SHAPE[1:]), torch.ones(2000, *SHAPE[1:])
+    unseen = torch.zeros(clips.shape, dtype=torch.bool)
+    drawn = draw_imputations(Noticing(), clips, unseen, clips, FLAT, start_variance=variance, num_draws=1, num_steps=3)
+    assert drawn.var().item() == pytest.approx((1 + COMMON) / 2, rel=0.03)
+    between = asked[-1]  # of the last chunk
+    assert between.var().item() == pytest.approx(0.5, rel=0.2)
+
+
 def test_repeated_filling_arrives_where_the_clip_and_the_model_agree(monkeypatch):
     """White leftovers carry nothing across a gap: missing numbers become the mean, and then it is that of the seen."""
     monkeypatch.setattr(imputation, "own_spectra", lambda bridge, left_over, log_var, current: current)
@@ -161,7 +199,7 @@ def test_draws_have_the_spread_of_what_is_not_known():
 
 
 def test_gaps_of_clips_that_leave_over_more_are_wider():
-    """Two clips that differ from what the model makes of them by a tenth and by ten times of what others do."""
+    """Two clips, one of which leaves over a hundred times as much as the other; others are in between."""
     torch.manual_seed(0)
     quiet, is_seen = 0.1 * torch.randn(1, *SHAPE[1:]), torch.rand(1, *SHAPE[1:]) < 0.7
     clips = torch.cat([quiet, 100 * quiet]).repeat_interleave(500, 0)

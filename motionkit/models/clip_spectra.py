@@ -24,18 +24,18 @@ def own_spectra(
 
     bridge: over the variances that are taken for the clips' so far. left_over: clips less what a model makes of them
         [m]; values that are not seen have no influence and may be NaN.
-    log_var: of other clips, as of ``leftovers_of``. current: those that ``bridge`` is over, at first ``log_var``; each
-        call is a step nearer to the most probable ones.
-    Each octave of frequencies of a clip has one factor for all coordinates, by which ``log_var`` is raised: the squares
-    of its coefficients, as far as they follow from what is seen, over what such squares come to by ``log_var``. Other
-    clips count as much as one coordinate; where nothing is seen, ``log_var`` is returned. Numbers that are far off and
-    still called seen make everything louder.
+    log_var: of other clips, as of ``leftovers_of``. current: those that ``bridge`` is over, at first ``log_var``, then
+        the last answer: what an answer repeats is most probable.
+    In each octave of frequencies variances are those of other clips times one factor for all coordinates of a clip: its
+    squared coefficients, as far as they follow from what is seen, in units of other clips' variances, over how many
+    coefficients what is seen determines. Other clips count as much as one coordinate; where nothing is seen, theirs are
+    returned. Numbers that are far off and still called seen make everything louder.
 
     Source: MacKay 1992, "Bayesian interpolation", Neural Computation 4: a step of the update of alpha for each octave.
     """
     others = log_var.double()
     waves = dct(bridge(left_over, torch.zeros_like(left_over)).movedim(1, -1).double()).movedim(-1, 1)
-    known = 1 - bridge.coefficient_variance() * torch.exp(-current.double())  # coefficients' worth of it
+    known = 1 - bridge.coefficient_variance() * torch.exp(-current.double())  # of a coefficient, 0 to 1
     octaves = _octaves(len(log_var)).to(others)
     squares = waves.square() * torch.exp(-others)
     squares, known = (each.clamp_min(0).sum((2, 3)) @ octaves + octaves.sum(0) for each in (squares, known))

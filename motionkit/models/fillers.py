@@ -59,7 +59,8 @@ def bridged(
     a network's answer is to be compared with and to start from.
 
     What the seen numbers of a coordinate differ from the mean clip by is carried across its gaps, by how such
-    differences vary in time: on calibration clips, made louder or quieter as they are in this clip (``own_spectra``).
+    differences vary in time: on calibration clips, made louder or quieter as they are in this clip (a step of
+    ``own_spectra``; ``impute`` takes ``SETTLED`` of them).
 
     given: e.g. ``LinearPrior.given``. mean: the mean clip [m]. calibration: complete clips [m], by which it is measured
     how differences vary; not those of training.

@@ -34,7 +34,9 @@ CHUNK = 32
 # times as much is left over, squared, in gaps as beside them: measured .8 in short ones and 3 to 14 in long ones, whose
 # bands are too narrow for that
 UNSEEN = 2.0
-SETTLED = 2  # passes in which spectra of clips are looked up: of a poor start a model leaves over too much at first
+# passes in which spectra of clips are looked up: of a poor start a model leaves over too much at first, and a second
+# step is worth up to .3 % of the error anyway
+SETTLED = 2
 SMALLEST_DEVIATION_M = 1e-4  # of a coefficient: leftovers below it are noise of the recording
 
 
@@ -144,6 +146,7 @@ def draw_imputations(
     classes: Int[Tensor, "batch"] | None = None,
 ) -> Float[Tensor, "draws batch frames joints 3"]:
     """As ``impute``, with latents and leftovers drawn: each draw is the end of a chain of ``num_steps`` of its own.
+    Spectra are looked up before the first, in as many passes as there.
 
     With the start's variance the start is drawn too, a deviate for each coordinate and none of its own for a frame, so
     that draws are as smooth as starts are, and what comes out is stretched by what both must miss. The noise is of
@@ -163,7 +166,6 @@ def draw_imputations(
                 guess = _agreed(seen, begun, bridge(part, made), share)
             chains = []
             for _ in range(num_draws):
-                # of the start first, then of the model: how far draws are from what is expected
                 from_start = torch.zeros_like(begun)
                 if variance is not None:
                     from_start = variance.sqrt() * torch.randn_like(begun[:, :1])
@@ -174,9 +176,10 @@ def draw_imputations(
                     around = ClipGaussian(made, log_var + math.log(UNSEEN), is_spectral=True).sample()
                     modeled = bridge(part, made)
                     expected = _agreed(seen, begun, modeled, share)
+                    # how far the draw is from what is expected
                     away = _agreed(seen, from_start, bridge(part, around) - modeled, share)
                     guess = torch.where(seen, part, expected + away)
-                if num_steps and variance is not None:
+                if num_steps > 0 and variance is not None:
                     stretched = expected + spread_of_draws(variance, UNSEEN * bridge.variance) * away
                     guess = torch.where(seen, part, stretched)
                 chains.append(guess)

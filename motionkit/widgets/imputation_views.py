@@ -7,7 +7,6 @@ import html
 import math
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -79,7 +78,7 @@ def scores_table(filling: Filling, scores: Float[Tensor, "levels clips"], usual:
         told = ["–" if math.isnan(error) else f"{error:.1f}", f"{total:.1f}", *(f"{part:.1f}" for part in parts)]
         cells = [f"<b>{name}</b>", *(text.replace("-", "−") for text in told)]
         if usual is not None:
-            one = torch.tensor(parts)[:, None]
+            one = scores[:, len(lines), None]
             cells += [f"{usual.total(one).item():.1f}".replace("-", "−"), _verdict(bool(usual.is_unusual(one)))]
         lines.append(cells)
     cell = 'style="padding:1px 10px;text-align:right;border:0"'
