@@ -40,7 +40,13 @@ def test_signs_do_not_depend_on_the_order_of_the_points_nor_the_type():
 def test_umap_keeps_clumps_apart_and_is_the_same_each_time():
     pytest.importorskip("umap")
     points, labels = clumps()
-    plane = umap_plane(points, 3)
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        plane = umap_plane(points, 3)
+        assert torch.get_num_threads() == 1  # as many as before, and not as many as there are cores
+    finally:
+        torch.set_num_threads(num_threads)
     assert plane.shape == (60, 2)
     assert torch.equal(plane, umap_plane(points, 3))
     distances = torch.cdist(plane, plane).fill_diagonal_(torch.inf)

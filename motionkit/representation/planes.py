@@ -46,7 +46,14 @@ def umap_plane(points: Float[Tensor, "points features"], seed: int = 0) -> Float
 
     # one thread: with a seed umap-learn takes no more anyway, and warns
     umap = UMAP(n_neighbors=min(15, len(points) - 1), random_state=seed, n_jobs=1)
-    return torch.from_numpy(umap.fit_transform(points.detach().float().cpu().numpy())).to(points)
+    num_threads = torch.get_num_threads()
+    try:
+        plane = umap.fit_transform(points.detach().float().cpu().numpy())
+    finally:
+        # numba takes all cores for OpenMP's, whatever OMP_NUM_THREADS asks for, and torch would too from now on: two
+        # such processes side by side wait for each other, 25 times as long
+        torch.set_num_threads(num_threads)
+    return torch.from_numpy(plane).to(points)
 
 
 PLANES: dict[str, Callable[..., Tensor]] = {"PCA": principal_plane, "UMAP": umap_plane}
