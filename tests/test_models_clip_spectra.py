@@ -18,7 +18,7 @@ OCTAVES = ((0, 1), (1, 2), (2, 4), (4, 8), (8, 16), (16, 32))
 def spectra(is_seen, away, log_var=LOG_VAR, num_steps=1):
     current = log_var[None]
     for _ in range(num_steps):
-        current = own_spectra(Bridge.over(is_seen, current), away, log_var, current)
+        current = own_spectra(Bridge.over(is_seen, current), away, log_var)
     return current
 
 

@@ -95,7 +95,7 @@ def test_what_is_known_without_a_network_is_surer_than_each_source_and_sure_of_w
     assert torch.equal(found[is_seen], clips[is_seen])
     assert not variance[is_seen].any()
     others = leftovers_of(MeanMotion(mean), clips)
-    log_var = own_spectra(Bridge.over(is_seen, others[None]), clips - mean, others, others[None])
+    log_var = own_spectra(Bridge.over(is_seen, others[None]), clips - mean, others)
     around = ClipGaussian(mean.expand(SHAPE), log_var, is_spectral=True)
     for other in (linear.given(clips, is_seen)[1], around.given(clips, is_seen)[1]):
         assert (variance[~is_seen] <= other[~is_seen] * (1 + 1e-5)).all()

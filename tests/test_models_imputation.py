@@ -122,7 +122,7 @@ def test_no_steps_give_the_start():
 @pytest.mark.parametrize(("num_steps", "looks"), [(0, 0), (1, 1), (2, 2), (5, 2)])
 def test_spectra_are_looked_up_in_the_first_passes_for_all_draws_at_once(num_steps, looks, monkeypatch):
     asked = []
-    monkeypatch.setattr(imputation, "own_spectra", lambda *case: asked.append(case[3]) or own_spectra(*case))
+    monkeypatch.setattr(imputation, "own_spectra", lambda *case: asked.append(case[0].log_var) or own_spectra(*case))
     clips, is_seen, start = case()
     variance = torch.ones(SHAPE)
     impute(OneNumber(), clips, is_seen, start, FLAT, start_variance=variance, num_steps=num_steps)
@@ -158,7 +158,7 @@ def test_draws_are_stretched_once_and_chains_go_on_from_what_is_not():
 
 def test_repeated_filling_arrives_where_the_clip_and_the_model_agree(monkeypatch):
     """White leftovers carry nothing across a gap: missing numbers become the mean, and then it is that of the seen."""
-    monkeypatch.setattr(imputation, "own_spectra", lambda bridge, left_over, log_var, current: current)
+    monkeypatch.setattr(imputation, "own_spectra", lambda bridge, left_over, log_var: bridge.log_var)
     clips, is_seen, start = case()
     is_seen[1, 0, 0, 0] = True  # a number to hold on to
     filled = impute(OneNumber(), clips, is_seen, start, FLAT, num_steps=600)

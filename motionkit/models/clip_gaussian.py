@@ -67,7 +67,7 @@ class ClipGaussian:
 class Bridge:
     """How the numbers that are not seen follow from those that are, whatever the mean: made once, used for many means.
 
-    is_seen: (batch, frames, joints, 3). gaps: (batch joints 3,) the coordinates with a number that is not seen.
+    is_seen, log_var: as of ``over``. gaps: (batch joints 3,) the coordinates with a number that is not seen.
     frames: of each, those that are not seen; where others have more of them, seen ones fill the row.
     root: Cholesky's, of the inverse covariance of those, [1/m]; 1 where a seen one fills the row.
     gain: which maps what is left over of the seen frames to what to expect of those; 0 for the seen ones.
@@ -78,6 +78,7 @@ class Bridge:
     """
 
     is_seen: Bool[Tensor, "batch frames joints 3"]
+    log_var: Float[Tensor, "#batch frames joints 3"]
     gaps: Bool[Tensor, "coordinates"]
     frames: Int[Tensor, "gaps missing"]
     root: Float64[Tensor, "gaps missing missing"]
@@ -103,7 +104,7 @@ class Bridge:
         variance = torch.zeros(len(gaps), is_seen.shape[1]).to(lines)
         variance[gaps] = torch.zeros_like(seen, dtype=lines.dtype).scatter(1, frames, spread)
         variance = _clips(variance, is_seen.shape).to(log_var)
-        return cls(is_seen, gaps, frames, root, -torch.cholesky_solve(across, root), variance)
+        return cls(is_seen, log_var, gaps, frames, root, -torch.cholesky_solve(across, root), variance)
 
     def coefficient_variance(self) -> Float64[Tensor, "batch frames joints 3"]:
         """Of the cosine coefficients, given what is seen [m^2, float64]; 0 where a coordinate is seen throughout."""

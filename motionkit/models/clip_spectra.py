@@ -18,14 +18,13 @@ def own_spectra(
     bridge: Bridge,
     left_over: Float[Tensor, "batch frames joints 3"],
     log_var: Float[Tensor, "frames joints 3"],
-    current: Float[Tensor, "#batch frames joints 3"],
 ) -> Float[Tensor, "batch frames joints 3"]:
     """Log-variances of the cosine coefficients of what is left over of each clip [log m^2].
 
-    bridge: over the variances that are taken for the clips' so far. left_over: clips less what a model makes of them
-        [m]; values that are not seen have no influence and may be NaN.
-    log_var: of other clips, as of ``leftovers_of``. current: those that ``bridge`` is over, at first ``log_var``, then
-        the last answer: what an answer repeats is most probable.
+    bridge: over what is taken for the clips' so far, at first ``log_var``, then the last answer: what an answer repeats
+        is most probable.
+    left_over: clips less what a model makes of them [m]; values that are not seen have no influence and may be NaN.
+    log_var: of other clips, as of ``leftovers_of``.
     In each octave of frequencies variances are those of other clips times one factor for all coordinates of a clip: its
     squared coefficients, as far as they follow from what is seen, in units of other clips' variances, over how many
     coefficients what is seen determines. Other clips count as much as one coordinate; where nothing is seen, theirs are
@@ -35,7 +34,7 @@ def own_spectra(
     """
     others = log_var.double()
     waves = dct(bridge(left_over, torch.zeros_like(left_over)).movedim(1, -1).double()).movedim(-1, 1)
-    known = 1 - bridge.coefficient_variance() * torch.exp(-current.double())  # of a coefficient, 0 to 1
+    known = 1 - bridge.coefficient_variance() * torch.exp(-bridge.log_var.double())  # of a coefficient, 0 to 1
     octaves = _octaves(len(log_var)).to(others)
     squares = waves.square() * torch.exp(-others)
     squares, known = (each.clamp_min(0).sum((2, 3)) @ octaves + octaves.sum(0) for each in (squares, known))

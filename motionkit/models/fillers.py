@@ -74,8 +74,8 @@ def bridged(
         parts = []
         for part, seen, expected, variance in in_chunks(clips, is_seen, *given(clips, is_seen)):
             made, others = still.reconstruct(part), leftovers.to(part)
-            log_var = own_spectra(Bridge.over(seen, others[None]), part - made, others, others[None])
-            bridge = Bridge.over(seen, log_var)
+            bridge = Bridge.over(seen, others[None])
+            bridge = Bridge.over(seen, own_spectra(bridge, part - made, others))
             share = share_of_second(variance, bridge.variance)
             both = torch.lerp(expected, bridge(part, made), share)
             parts.append((torch.where(seen, part, both), variance_of_both(variance, bridge.variance)))

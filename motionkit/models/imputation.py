@@ -121,12 +121,11 @@ def impute(
     filled, leftovers = [], leftovers.to(clips.device)
     with eval_mode(model):
         for part, seen, begun, variance, labels in in_chunks(clips, is_seen, start, start_variance, classes):
-            guess, bridge, log_var = torch.where(seen, part, begun), *_spectra_of_others(seen, leftovers)
+            guess, bridge = torch.where(seen, part, begun), Bridge.over(seen, leftovers[None])
             for step in range(num_steps):
                 made = model.reconstruct(guess, labels)
                 if step < SETTLED:
-                    log_var = own_spectra(bridge, part - made, leftovers, log_var)
-                    bridge = Bridge.over(seen, log_var)
+                    bridge = Bridge.over(seen, own_spectra(bridge, part - made, leftovers))
                 guess = _agreed(seen, begun, bridge(part, made), _share(variance, bridge))
             filled.append(guess)
     return torch.cat(filled)
@@ -157,14 +156,13 @@ def draw_imputations(
     parts, leftovers = [], leftovers.to(clips.device)
     with eval_mode(model):
         for part, seen, begun, variance, labels in in_chunks(clips, is_seen, start, start_variance, classes):
-            guess, bridge, log_var = torch.where(seen, part, begun), *_spectra_of_others(seen, leftovers)
+            guess, bridge = torch.where(seen, part, begun), Bridge.over(seen, leftovers[None])
             for _ in range(min(num_steps, SETTLED)):
                 made = model.reconstruct(guess, labels)
-                log_var = own_spectra(bridge, part - made, leftovers, log_var)
-                bridge = Bridge.over(seen, log_var)
+                bridge = Bridge.over(seen, own_spectra(bridge, part - made, leftovers))
                 share = _share(variance, bridge)
                 guess = _agreed(seen, begun, bridge(part, made), share)
-            chains = []
+            in_gaps, chains = (bridge.log_var + math.log(UNSEEN)).expand_as(part), []
             for _ in range(num_draws):
                 from_start = torch.zeros_like(begun)
                 if variance is not None:
@@ -173,7 +171,7 @@ def draw_imputations(
                 for _ in range(num_steps):
                     made = model.infer(guess, labels).output.mean
                     # around a draw of the whole clip, what the seen numbers say of the others is a draw too
-                    around = ClipGaussian(made, log_var + math.log(UNSEEN), is_spectral=True).sample()
+                    around = ClipGaussian(made, in_gaps, is_spectral=True).sample()
                     modeled = bridge(part, made)
                     expected = _agreed(seen, begun, modeled, share)
                     # how far the draw is from what is expected
@@ -248,11 +246,6 @@ class _frozen:
     def __exit__(self, *_) -> None:
         for parameter in self.parameters:
             parameter.requires_grad_(True)
-
-
-def _spectra_of_others(is_seen: Tensor, leftovers: Tensor) -> tuple[Bridge, Float[Tensor, "1 frames joints 3"]]:
-    """Where ``own_spectra`` begins."""
-    return Bridge.over(is_seen, leftovers[None]), leftovers[None]
 
 
 def _share(variance: Tensor | None, bridge: Bridge) -> Tensor | None:
