@@ -16,6 +16,7 @@ from motionkit.models.hg_vae import HGVAE, HGVAEConfig
 from motionkit.models.imputation import (
     CHUNK,
     UNSEEN,
+    WIDER,
     draw_imputations,
     impute,
     impute_map,
@@ -23,7 +24,7 @@ from motionkit.models.imputation import (
     leftovers_of,
 )
 from motionkit.models.motion_vae import MotionVAE, MotionVAEConfig
-from motionkit.models.opinions import COMMON, share_of_second, spread_of_draws, variance_of_both
+from motionkit.models.opinions import COMMON, share_of_second, spread_of_draws
 from motionkit.representation.dct import dct
 
 SHAPE = (5, 8, 3, 3)
@@ -138,7 +139,8 @@ def test_spectra_are_looked_up_in_the_first_passes_for_all_draws_at_once(num_ste
 
 
 def test_draws_are_stretched_once_and_chains_go_on_from_what_is_not():
-    """Both opinions of variance 1 have draws of 0.9 in the end, and the model is asked about clips of half of 1."""
+    """Both opinions say variance 1 and err by ``WIDER``, of which .9 is left in their mean; the model is asked about
+    clips of half of 1."""
     asked = []
 
     class Noticing(OneNumber):
@@ -151,7 +153,7 @@ def test_draws_are_stretched_once_and_chains_go_on_from_what_is_not():
     clips, variance = torch.zeros(2000, *SHAPE[1:]), torch.ones(2000, *SHAPE[1:])
     unseen = torch.zeros(clips.shape, dtype=torch.bool)
     drawn = draw_imputations(Noticing(), clips, unseen, clips, FLAT, start_variance=variance, num_draws=1, num_steps=3)
-    assert drawn.var().item() == pytest.approx((1 + COMMON) / 2, rel=0.03)
+    assert drawn.var().item() == pytest.approx(WIDER * (1 + COMMON) / 2, rel=0.03)
     between = asked[-1]  # of the last chunk
     assert between.var().item() == pytest.approx(0.5, rel=0.2)
 
@@ -284,13 +286,53 @@ def test_draws_of_two_opinions_are_as_unsure_as_both_together():
     drawn = draw_imputations(
         OneNumber(), clips, unseen, start, FLAT, start_variance=variance, num_draws=1, num_steps=1
     )[0]
-    # with variances of 0.5 and 1; the latent, the mean of a start of deviates for 9 coordinates, adds of its own, which
-    # hangs together with the start
-    half, one = torch.tensor(0.5), torch.tensor(1.0)
-    share, spread = share_of_second(half, one), spread_of_draws(half, one)
+    # with variances of 0.5 and 1, of which the second is UNSEEN times what is left over, 0.5 too: both err by WIDER
+    # times 0.5, COMMON of it together. The latent, the mean of a start of deviates for 9 coordinates, adds of its own,
+    # which hangs together with the start
+    half, one, true = torch.tensor(0.5), torch.tensor(1.0), torch.tensor(WIDER * 0.5)
+    share, spread = share_of_second(half, one), spread_of_draws(half, one, true, true)
+    together = true * (COMMON + (1 - COMMON) * ((1 - share) ** 2 + share**2))
     own = share**2 + 2 * share * (1 - share) * spread
-    expected = variance_of_both(half, one) + own * 0.5 / 9
-    assert drawn.var().item() == pytest.approx(expected.item(), rel=0.03)
+    assert drawn.var().item() == pytest.approx((together + own * 0.5 / 9).item(), rel=0.03)
+
+
+def test_where_nothing_is_known_without_a_model_its_draws_are_no_surer_for_leaving_little_over():
+    torch.manual_seed(0)
+    clips = torch.zeros(2000, *SHAPE[1:])
+    unseen, variance = torch.zeros(clips.shape, dtype=torch.bool), torch.ones(clips.shape)
+    quiet = FLAT - math.log(100)
+    drawn = draw_imputations(
+        OneNumber(), clips, unseen, clips, quiet, start_variance=variance, num_draws=1, num_steps=1
+    )
+    # and the latent, the mean of a start of deviates for 9 coordinates
+    assert drawn.var().item() == pytest.approx(WIDER + 1 / 9, rel=0.03)
+
+
+def test_draws_side_by_side_are_draws_of_their_own(monkeypatch):
+    """Of one clip: as many at once as fill a chunk, and one by one."""
+    asked = []
+
+    class Noticing(OneNumber):
+        def infer(self, clips, classes=None, **options):
+            asked.append(len(clips))
+            return super().infer(clips, classes, **options)
+
+    def deviations(chunk):
+        monkeypatch.setattr(imputation, "CHUNK", chunk)
+        asked.clear()
+        torch.manual_seed(0)
+        draws = draw_imputations(Noticing(), clips, is_seen, start, FLAT, num_draws=1000, num_steps=2)
+        assert draws.shape == (1000, *clips.shape)
+        assert len({tuple(draw[~is_seen].tolist()) for draw in draws}) == 1000
+        return draws[:, ~is_seen].std(0)
+
+    clips, is_seen, start = (part[2:3] for part in case())
+    together = deviations(300)
+    assert [size for size in asked if size > 1] == [300, 300, 300, 300, 300, 300, 100, 100]
+    apart = deviations(1)
+    assert len(asked) >= 2 * 1000
+    assert set(asked) == {1}
+    torch.testing.assert_close(together, apart, rtol=0.2, atol=0)
 
 
 def test_a_model_in_training_mode_is_asked_in_eval_mode_and_left_as_it_was():

@@ -43,11 +43,18 @@ def test_draws_that_are_drawn_apart_are_stretched_to_vary_as_both_err():
     for first, second in ((1.0, 1.0), (0.2, 0.5), (4.0, 0.1)):
         pair = torch.tensor(first), torch.tensor(second)
         draws = torch.tensor(pair).sqrt() * torch.randn(100_000, 2, generator=generator)
-        mean = spread_of_draws(*pair) * torch.lerp(draws[:, 0], draws[:, 1], share_of_second(*pair))
-        assert mean.var().item() == pytest.approx(variance_of_both(*pair).item(), rel=0.02)
-        assert spread_of_draws(*pair) > 1
+        mean = torch.lerp(draws[:, 0], draws[:, 1], share_of_second(*pair))
+        spread = spread_of_draws(*pair, *pair)
+        assert (spread * mean).var().item() == pytest.approx(variance_of_both(*pair).item(), rel=0.02)
+        assert spread > 1
+        # where both err three times as much, squared, as they say
+        assert spread_of_draws(*pair, *(3 * each for each in pair)) == pytest.approx(3**0.5 * spread.item())
+    # where the second errs more than it says, so does the mean, which is weighed by what it says
+    one, nine = torch.ones(1), torch.full((1,), 9.0)
+    true = COMMON + (1 - COMMON + 9 - COMMON) / 4
+    assert spread_of_draws(one, one, one, nine).item() == pytest.approx((true / 0.5) ** 0.5)
     nothing = torch.zeros(2)
-    assert torch.equal(spread_of_draws(nothing, torch.tensor([0.0, 1.0])), torch.ones(2))
+    assert torch.equal(spread_of_draws(nothing, torch.tensor([0.0, 1.0]), nothing, nothing), torch.ones(2))
 
 
 def test_what_one_of_them_knows_is_known():

@@ -28,7 +28,7 @@ from motionkit.metrics.usual_levels import UsualLevels
 from motionkit.models.elbo import log_posterior
 from motionkit.models.fillers import bridged
 from motionkit.models.hg_vae import HGVAE, HGVAEConfig
-from motionkit.models.imputation import impute, impute_map, leftovers_of
+from motionkit.models.imputation import WIDER, impute, impute_map, leftovers_of
 from motionkit.models.linear_prior import LinearPrior
 from motionkit.models.motion_vae import MotionVAE, MotionVAEConfig
 from motionkit.representation.pelvis_frame import clip_to_pelvis_frame
@@ -187,7 +187,7 @@ def test_the_spread_is_that_of_draws_and_the_same_each_time(study, linear, windo
     assert (spread[~is_seen] > 0).all()
     known = bridged(linear.given, windows.positions.mean(0), linear.witnesses)
     for start, given in (("linear", linear.given), ("no network", known)):
-        exact = given(windows.positions[1:2], is_seen[None])[1][0].sqrt()
+        exact = (WIDER * given(windows.positions[1:2], is_seen[None])[1][0]).sqrt()
         assert torch.equal(study.spread(Setting(1, start, "fill", 0), is_seen), exact)
         drawn = study.spread(Setting(1, start, "fill", 2), is_seen)
         assert (drawn[~is_seen] > 0).all()

@@ -116,14 +116,17 @@ class Bridge:
         return _clips(variance, shape)
 
     def __call__(
-        self, clips: Float[Tensor, "batch frames joints 3"], mean: Float[Tensor, "batch frames joints 3"]
-    ) -> Float[Tensor, "batch frames joints 3"]:
-        """The clips where they are seen, bit for bit; elsewhere what to expect around this mean."""
-        left_over = _rows(torch.where(self.is_seen, clips - mean, 0.0))
-        expected = (self.gain @ left_over[self.gaps].double()[:, :, None])[:, :, 0].to(left_over)
-        shift = torch.zeros_like(left_over)
-        shift[self.gaps] = torch.zeros_like(shift[self.gaps]).scatter(1, self.frames, expected)
-        return torch.where(self.is_seen, clips, mean + _clips(shift, clips.shape))
+        self, clips: Float[Tensor, "batch frames joints 3"], mean: Float[Tensor, "*draws batch frames joints 3"]
+    ) -> Float[Tensor, "*draws batch frames joints 3"]:
+        """The clips where they are seen, bit for bit; elsewhere what to expect around this mean, or each of several."""
+        left_over = torch.where(self.is_seen, clips - mean, 0.0).reshape(-1, *clips.shape[1:])
+        rows = _rows(left_over).view(mean.shape[:-4].numel(), len(self.gaps), clips.shape[1])
+        expected = (self.gain @ rows[:, self.gaps].permute(1, 2, 0).double()).permute(2, 0, 1).to(rows)
+        in_gaps = torch.zeros_like(rows[:, self.gaps]).scatter(2, self.frames.expand_as(expected), expected)
+        shift = torch.zeros_like(rows)
+        shift[:, self.gaps] = in_gaps
+        shift = _clips(shift.flatten(0, 1), left_over.shape).reshape(mean.shape)
+        return torch.where(self.is_seen, clips, mean + shift)
 
 
 def _rows(x: Tensor) -> Tensor:

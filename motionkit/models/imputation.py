@@ -34,6 +34,9 @@ CHUNK = 32
 # times as much is left over, squared, in gaps as beside them: measured .8 in short ones and 3 to 14 in long ones, whose
 # bands are too narrow for that
 UNSEEN = 2.0
+# how far draws vary: errors in gaps are, squared, so many times what a start says of its own, and a model's are no less
+# than those, however little it leaves over where it sees
+WIDER = 1.5
 # passes in which spectra of clips are looked up: of a poor start a model leaves over too much at first, and a second
 # step is worth up to .3 % of the error anyway
 SETTLED = 2
@@ -148,9 +151,9 @@ def draw_imputations(
     Spectra are looked up before the first, in as many passes as there.
 
     With the start's variance the start is drawn too, a deviate for each coordinate and none of its own for a frame, so
-    that draws are as smooth as starts are, and what comes out is stretched by what both must miss. The noise is of
-    torch's global generator. Without that variance, chains converge to draws of the model's distribution of clips given
-    the seen numbers as far as the encoder's posterior is the true one.
+    that draws are as smooth as starts are, and what comes out is stretched until it varies as both together err in
+    gaps (``WIDER``). The noise is of torch's global generator. Without that variance, chains converge to draws of the
+    model's distribution of clips given the seen numbers as far as the encoder's posterior is the true one.
     """
     _check(clips, is_seen, start, start_variance)
     parts, leftovers = [], leftovers.to(clips.device)
@@ -162,26 +165,28 @@ def draw_imputations(
                 bridge = Bridge.over(seen, own_spectra(bridge, part - made, leftovers))
                 share = _share(variance, bridge)
                 guess = _agreed(seen, begun, bridge(part, made), share)
-            in_gaps, chains = (bridge.log_var + math.log(UNSEEN)).expand_as(part), []
-            for _ in range(num_draws):
-                from_start = torch.zeros_like(begun)
+            chains = []
+            for count in _at_once(num_draws, part):
+                from_start = part.new_zeros(count, *part.shape)
                 if variance is not None:
-                    from_start = variance.sqrt() * torch.randn_like(begun[:, :1])
+                    from_start = variance.sqrt() * torch.randn_like(from_start[:, :, :1])
                 guess = torch.where(seen, part, begun + from_start)
                 for _ in range(num_steps):
-                    made = model.infer(guess, labels).output.mean
+                    made = _drawn(model, guess, labels)
                     # around a draw of the whole clip, what the seen numbers say of the others is a draw too
-                    around = ClipGaussian(made, in_gaps, is_spectral=True).sample()
+                    in_gaps = (bridge.log_var + math.log(UNSEEN)).expand_as(made)
+                    around = ClipGaussian(made.flatten(0, 1), in_gaps.flatten(0, 1), is_spectral=True).sample()
                     modeled = bridge(part, made)
                     expected = _agreed(seen, begun, modeled, share)
                     # how far the draw is from what is expected
-                    away = _agreed(seen, from_start, bridge(part, around) - modeled, share)
+                    away = _agreed(seen, from_start, bridge(part, around.view_as(made)) - modeled, share)
                     guess = torch.where(seen, part, expected + away)
                 if num_steps > 0 and variance is not None:
-                    stretched = expected + spread_of_draws(variance, UNSEEN * bridge.variance) * away
-                    guess = torch.where(seen, part, stretched)
+                    said = variance, UNSEEN * bridge.variance
+                    true = WIDER * variance, WIDER * torch.maximum(variance, bridge.variance)
+                    guess = torch.where(seen, part, expected + spread_of_draws(*said, *true) * away)
                 chains.append(guess)
-            parts.append(torch.stack(chains))
+            parts.append(torch.cat(chains))
     return torch.cat(parts, 1)
 
 
@@ -248,6 +253,20 @@ class _frozen:
             parameter.requires_grad_(True)
 
 
+def _at_once(num_draws: int, clips: Tensor) -> list[int]:
+    """How many draws to make side by side, again and again: as many as fill a chunk."""
+    most = max(1, _chunk(clips) // max(1, len(clips)))
+    return [min(most, num_draws - at) for at in range(0, num_draws, most)]
+
+
+def _drawn(
+    model: MotionPrior, clips: Float[Tensor, "draws batch frames joints 3"], classes: Tensor | None
+) -> Float[Tensor, "draws batch frames joints 3"]:
+    """Means of the model's output at draws of the latents, another one for each."""
+    labels = None if classes is None else classes.repeat(len(clips))
+    return model.infer(clips.flatten(0, 1), labels).output.mean.view_as(clips)
+
+
 def _share(variance: Tensor | None, bridge: Bridge) -> Tensor | None:
     """Of the model's opinion in the mean of the start's and its own; ``None`` where the start has no variance."""
     return None if variance is None else share_of_second(variance, UNSEEN * bridge.variance)
@@ -260,9 +279,13 @@ def _agreed(is_seen: Tensor, start: Tensor, modeled: Tensor, share: Tensor | Non
 
 def in_chunks(*tensors: Tensor | None):
     """Parts of equally long tensors, side by side; ``None`` stays ``None``."""
-    size = CHUNK if tensors[0].device.type == "cpu" else 8 * CHUNK
+    size = _chunk(tensors[0])
     for at in range(0, max(1, len(tensors[0])), size):
         yield tuple(None if tensor is None else tensor[at : at + size] for tensor in tensors)
+
+
+def _chunk(tensor: Tensor) -> int:
+    return CHUNK if tensor.device.type == "cpu" else 8 * CHUNK
 
 
 def _check(clips: Tensor, is_seen: Tensor, start: Tensor, start_variance: Tensor | None = None) -> None:

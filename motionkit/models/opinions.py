@@ -23,16 +23,30 @@ def share_of_second(first: Float[Tensor, "*shape"], second: Float[Tensor, "*shap
 
 def variance_of_both(first: Float[Tensor, "*shape"], second: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """That of the mean in which the second opinion has ``share_of_second`` [m^2]; never more than either."""
-    share, common = share_of_second(first, second), _common(first, second)
-    return common + (1 - share).square() * (first - common) + share.square() * (second - common)
+    return _variance(share_of_second(first, second), first, second)
 
 
-def spread_of_draws(first: Float[Tensor, "*shape"], second: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """By what the mean of a draw of each opinion, drawn apart, is to be stretched so that it varies as the mean of both
-    errs: 1 or more. Drawn apart, their common error would be averaged out."""
+def spread_of_draws(
+    first: Float[Tensor, "*shape"],
+    second: Float[Tensor, "*shape"],
+    true_first: Float[Tensor, "*shape"],
+    true_second: Float[Tensor, "*shape"],
+) -> Float[Tensor, "*shape"]:
+    """By what the mean of a draw of each opinion, drawn apart and weighed by ``share_of_second``, is to be stretched so
+    that it varies as that mean errs.
+
+    first, second: the variances by which they are drawn and weighed. true_first, true_second: those of their errors.
+        Where they are the same it is 1 or more: drawn apart, their common error would be averaged out.
+    """
     share = share_of_second(first, second)
     apart = (1 - share).square() * first + share.square() * second
-    return torch.where(apart == 0, 1.0, variance_of_both(first, second) / apart).sqrt()
+    return torch.where(apart == 0, 1.0, _variance(share, true_first, true_second) / apart).sqrt()
+
+
+def _variance(share: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Of the mean in which the second opinion has this share."""
+    common = _common(first, second)
+    return common + (1 - share).square() * (first - common) + share.square() * (second - common)
 
 
 def _common(first: Tensor, second: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from motionkit.fitting.surroundings import seeded
 from motionkit.metrics.position import MM_PER_M
 from motionkit.models.elbo import log_posterior
 from motionkit.models.fillers import Given, bridged, plain_fillers, remembered
-from motionkit.models.imputation import MotionPrior, draw_imputations, impute, impute_map
+from motionkit.models.imputation import WIDER, MotionPrior, draw_imputations, impute, impute_map
 from motionkit.models.linear_prior import LinearPrior
 
 METHODS = ("fill", "ascent")
@@ -175,18 +175,15 @@ class ImputationStudy:
         """Standard deviation in metres of what could as well be there, 0 where seen: of draws, or of a start that knows
         it where that is all there is. ``None`` for other starts, and for the ascent, which finds one clip alone."""
         if setting.num_steps == 0 and setting.start in self._given:
-            return self._given[setting.start](self.truth(setting.window), is_seen[None])[1][0].sqrt()
+            variance = self._given[setting.start](self.truth(setting.window), is_seen[None])[1][0]
+            return (WIDER * variance).sqrt()
         if setting.num_steps == 0 or setting.method == "ascent":
             return None
-        asked = self._asked(setting, is_seen)
-        # so many clips at once, each drawn once: a fifth of the time of so many draws of one
-        clips, mask, start, variance, classes = (
-            None if x is None else x.expand(NUM_DRAWS, *x.shape[1:]) for x in asked
-        )
+        clips, mask, start, variance, classes = self._asked(setting, is_seen)
         with seeded(self._device, self.seed):
-            drawn = draw_imputations(self.model, clips, mask, start, self._leftovers, num_draws=1,
+            drawn = draw_imputations(self.model, clips, mask, start, self._leftovers, num_draws=NUM_DRAWS,
                                      start_variance=variance, num_steps=setting.num_steps, classes=classes)  # fmt: skip
-        return drawn[0].std(0).cpu()
+        return drawn[:, 0].std(0).cpu()
 
     @torch.no_grad()
     def scores(self, window: int, clips: Sequence[Float[Tensor, "frames joints 3"]]) -> Float[Tensor, "levels clips"]:
