@@ -31,8 +31,8 @@ from motionkit.representation.dct import dct
 # With 128 a processor took up to 1.6 times as long (half of the frames lost). Other devices have no such caches to
 # leave, and more to do at once: they are given eight times as many
 CHUNK = 32
-# times as much is left over, squared, in gaps as beside them, when a model's opinion is weighed: measured .8 in short ones
-# and 3 to 14 in long ones
+# times as much is left over, squared, in gaps as beside them, when a model's opinion is weighed: measured .8 in short
+# ones and 3 to 14 in long ones
 UNSEEN = 2.0
 # how far draws vary: errors in gaps are, squared, so many times what a start says of its own, and a model's are no less
 # than those, however little it leaves over where it sees
