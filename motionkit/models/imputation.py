@@ -124,12 +124,9 @@ def impute(
     filled, leftovers = [], leftovers.to(clips.device)
     with eval_mode(model):
         for part, seen, begun, variance, labels in in_chunks(clips, is_seen, start, start_variance, classes):
-            guess, bridge = torch.where(seen, part, begun), Bridge.over(seen, leftovers[None])
-            for step in range(num_steps):
-                made = model.reconstruct(guess, labels)
-                if step < SETTLED:
-                    bridge = Bridge.over(seen, own_spectra(bridge, part - made, leftovers))
-                guess = _agreed(seen, begun, bridge(part, made), _share(variance, bridge))
+            guess, bridge, share = _settled(model, part, seen, begun, leftovers, variance, num_steps, labels)
+            for _ in range(SETTLED, num_steps):
+                guess = _agreed(seen, begun, bridge(part, model.reconstruct(guess, labels)), share)
             filled.append(guess)
     return torch.cat(filled)
 
@@ -159,12 +156,7 @@ def draw_imputations(
     parts, leftovers = [], leftovers.to(clips.device)
     with eval_mode(model):
         for part, seen, begun, variance, labels in in_chunks(clips, is_seen, start, start_variance, classes):
-            guess, bridge = torch.where(seen, part, begun), Bridge.over(seen, leftovers[None])
-            for _ in range(min(num_steps, SETTLED)):
-                made = model.reconstruct(guess, labels)
-                bridge = Bridge.over(seen, own_spectra(bridge, part - made, leftovers))
-                share = _share(variance, bridge)
-                guess = _agreed(seen, begun, bridge(part, made), share)
+            _, bridge, share = _settled(model, part, seen, begun, leftovers, variance, num_steps, labels)
             chains = []
             for count in _at_once(num_draws, part):
                 from_start = part.new_zeros(count, *part.shape)
@@ -267,9 +259,26 @@ def _drawn(
     return model.infer(clips.flatten(0, 1), labels).output.mean.view_as(clips)
 
 
-def _share(variance: Tensor | None, bridge: Bridge) -> Tensor | None:
-    """Of the model's opinion in the mean of the start's and its own; ``None`` where the start has no variance."""
-    return None if variance is None else share_of_second(variance, UNSEEN * bridge.variance)
+def _settled(
+    model: Reconstructing,
+    clips: Tensor,
+    is_seen: Tensor,
+    start: Tensor,
+    leftovers: Tensor,
+    variance: Tensor | None,
+    num_steps: int,
+    classes: Tensor | None,
+) -> tuple[Tensor, Bridge, Tensor | None]:
+    """The clips after the first passes, in which their spectra are looked up; the bridge over these; and the share that
+    the model's opinion has in the mean of the start's and its own, ``None`` where the start has no variance."""
+    guess, bridge, share = torch.where(is_seen, clips, start), Bridge.over(is_seen, leftovers[None]), None
+    for _ in range(min(num_steps, SETTLED)):
+        made = model.reconstruct(guess, classes)
+        bridge = Bridge.over(is_seen, own_spectra(bridge, clips - made, leftovers))
+        if variance is not None:
+            share = share_of_second(variance, UNSEEN * bridge.variance)
+        guess = _agreed(is_seen, start, bridge(clips, made), share)
+    return guess, bridge, share
 
 
 def _agreed(is_seen: Tensor, start: Tensor, modeled: Tensor, share: Tensor | None) -> Tensor:
