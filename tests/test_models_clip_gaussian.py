@@ -57,6 +57,20 @@ def test_what_is_not_seen_follows_from_what_is(around):
         torch.testing.assert_close(variance[at], (cov[~seen][:, ~seen] - gain @ cov[seen][:, ~seen]).diagonal())
 
 
+@pytest.mark.parametrize("draws", [(), (1,), (4,), (2, 3)])
+def test_several_means_of_each_clip_are_bridged_as_one_by_one(draws):
+    torch.manual_seed(0)
+    clips, means = torch.randn(SHAPE), torch.randn(*draws, *SHAPE)
+    is_seen = torch.rand(SHAPE) < 0.6
+    is_seen[0] = True
+    bridge = Bridge.over(is_seen, torch.randn(SHAPE))
+    found = bridge(torch.where(is_seen, clips, math.nan), means)
+    assert found.shape == means.shape
+    for one, mean in zip(found.view(-1, *SHAPE), means.view(-1, *SHAPE), strict=True):
+        torch.testing.assert_close(one, bridge(clips, mean))
+        assert torch.equal(one[is_seen], clips[is_seen])
+
+
 def test_coefficients_are_as_unsure_as_the_gaps_that_they_are_made_of():
     """Of each coordinate the variance of the transform of what is not seen, written out; none where all is seen."""
     log_var, is_seen = torch.randn(SHAPE, dtype=torch.float64), torch.rand(SHAPE) < 0.6

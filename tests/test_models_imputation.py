@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from motionkit.models import imputation
-from motionkit.models.clip_gaussian import ClipGaussian
+from motionkit.models.clip_gaussian import Bridge, ClipGaussian
 from motionkit.models.clip_spectra import own_spectra
 from motionkit.models.elbo import Inference, log_posterior
 from motionkit.models.gaussian import Gaussian, standard
@@ -251,6 +251,8 @@ def test_impossible_requests_are_refused(unchecked):
             fill(torch.where(torch.arange(clips.numel()).view(SHAPE) == 3, NAN, clips), is_seen, start)
         with pytest.raises(ValueError, match="numbers of the start that are not seen are not finite"):
             fill(clips, is_seen, start * NAN)
+    with pytest.raises(ValueError, match="num_draws must be at least 1, got 0"):
+        draw_imputations(OneNumber(), clips, is_seen, start, FLAT, num_draws=0)
 
 
 def test_a_start_with_a_variance_is_a_second_opinion():
@@ -286,26 +288,75 @@ def test_draws_of_two_opinions_are_as_unsure_as_both_together():
     drawn = draw_imputations(
         OneNumber(), clips, unseen, start, FLAT, start_variance=variance, num_draws=1, num_steps=1
     )[0]
-    # with variances of 0.5 and 1, of which the second is UNSEEN times what is left over, 0.5 too: both err by WIDER
-    # times 0.5, COMMON of it together. The latent, the mean of a start of deviates for 9 coordinates, adds of its own,
-    # which hangs together with the start
+    # drawn and weighed by variances of 0.5 and 1, both err by WIDER times 0.5, COMMON of it together. The latent, the
+    # mean of a start of deviates for 9 coordinates, adds of its own, which hangs together with the start
     half, one, true = torch.tensor(0.5), torch.tensor(1.0), torch.tensor(WIDER * 0.5)
-    share, spread = share_of_second(half, one), spread_of_draws(half, one, true, true)
+    share, spread = share_of_second(half, one), spread_of_draws(half, one, true)
     together = true * (COMMON + (1 - COMMON) * ((1 - share) ** 2 + share**2))
     own = share**2 + 2 * share * (1 - share) * spread
     assert drawn.var().item() == pytest.approx((together + own * 0.5 / 9).item(), rel=0.03)
 
 
-def test_where_nothing_is_known_without_a_model_its_draws_are_no_surer_for_leaving_little_over():
+@pytest.mark.parametrize("num_steps", [0, 1])
+def test_draws_are_no_surer_for_what_a_model_leaves_over(num_steps):
     torch.manual_seed(0)
     clips = torch.zeros(2000, *SHAPE[1:])
     unseen, variance = torch.zeros(clips.shape, dtype=torch.bool), torch.ones(clips.shape)
-    quiet = FLAT - math.log(100)
+    quiet, prior = FLAT - math.log(100), OneNumber()
     drawn = draw_imputations(
-        OneNumber(), clips, unseen, clips, quiet, start_variance=variance, num_draws=1, num_steps=1
+        prior, clips, unseen, clips, quiet, start_variance=variance, num_draws=1, num_steps=num_steps
     )
-    # and the latent, the mean of a start of deviates for 9 coordinates
-    assert drawn.var().item() == pytest.approx(WIDER + 1 / 9, rel=0.03)
+    # and after a step the latent, the mean of a start of deviates for 9 coordinates
+    assert drawn.var().item() == pytest.approx(WIDER + num_steps / 9, rel=0.03)
+
+
+def test_draws_of_several_clips_have_their_own_classes_latents_and_starts(monkeypatch):
+    """Five clips of five classes, of which the model makes the class, 14 draws of each: three groups side by side."""
+    sizes = []
+
+    class Telling(OneNumber):
+        def infer(self, clips, classes=None, **options):
+            sizes.append(len(clips))
+            found = super().infer(clips, classes, **options)
+            whole = classes.float().view(-1, 1, 1, 1).expand(clips.shape)
+            return Inference(found.posteriors, found.priors, found.latents, ClipGaussian(whole, 0 * whole))
+
+    torch.manual_seed(0)
+    clips, start, variance = torch.zeros(SHAPE), torch.zeros(SHAPE), torch.full(SHAPE, 1e-6)
+    unseen, classes = torch.zeros(SHAPE, dtype=torch.bool), 100 * torch.arange(len(clips))
+    monkeypatch.setattr(imputation, "CHUNK", 25)
+    certain = FLAT + math.log(1e-6)
+    drawn = draw_imputations(
+        Telling(), clips, unseen, start, certain, start_variance=variance, num_draws=14, num_steps=1, classes=classes
+    )
+    # with equal variances the mean of the start, which is 0, and the class
+    torch.testing.assert_close(drawn, 0.5 * classes.view(-1, 1, 1, 1).expand(drawn.shape).float(), rtol=0, atol=0.02)
+    assert sizes[1:] == [25, 25, 20]  # after the first, in which spectra are looked up
+    assert (drawn.std(0) > 1e-5).all()
+    assert len({tuple(draw[0].flatten().tolist()) for draw in drawn}) == 14
+
+
+@pytest.mark.parametrize(("num_steps", "asked"), [(0, 0), (1, 1), (2, 2), (5, 5)])
+def test_the_model_is_asked_once_a_pass_and_opinions_are_weighed_anew_with_each_look(num_steps, asked):
+    """Against the passes written out."""
+    count, (clips, is_seen, start) = [], case()
+    variance, prior = torch.rand(SHAPE), OneNumber()
+
+    class Counting(OneNumber):
+        def reconstruct(self, clips, classes=None):
+            count.append(1)
+            return super().reconstruct(clips, classes)
+
+    found = impute(Counting(), clips, is_seen, start, FLAT, start_variance=variance, num_steps=num_steps)
+    assert len(count) == asked
+    expected, bridge = torch.where(is_seen, clips, start), Bridge.over(is_seen, FLAT[None])
+    for step in range(num_steps):
+        made = prior.reconstruct(expected)
+        if step < 2:
+            bridge = Bridge.over(is_seen, own_spectra(bridge, clips - made, FLAT))
+        both = torch.lerp(start, bridge(clips, made), share_of_second(variance, UNSEEN * bridge.variance))
+        expected = torch.where(is_seen, clips, both)
+    torch.testing.assert_close(found, expected)
 
 
 def test_draws_side_by_side_are_draws_of_their_own(monkeypatch):

@@ -38,23 +38,23 @@ def test_the_less_sure_an_opinion_the_less_it_says_and_there_is_a_limit_to_what_
     assert both[0].item() == pytest.approx((1 + COMMON) / 2 * 1e-2)  # what both miss, and half of what each does
 
 
-def test_draws_that_are_drawn_apart_are_stretched_to_vary_as_both_err():
-    generator = torch.Generator().manual_seed(0)
-    for first, second in ((1.0, 1.0), (0.2, 0.5), (4.0, 0.1)):
-        pair = torch.tensor(first), torch.tensor(second)
-        draws = torch.tensor(pair).sqrt() * torch.randn(100_000, 2, generator=generator)
-        mean = torch.lerp(draws[:, 0], draws[:, 1], share_of_second(*pair))
-        spread = spread_of_draws(*pair, *pair)
-        assert (spread * mean).var().item() == pytest.approx(variance_of_both(*pair).item(), rel=0.02)
+@pytest.mark.parametrize(("first", "second", "true"), [(1.0, 1.0, 1.0), (0.2, 0.5, 0.3), (4.0, 0.1, 6.0)])
+def test_draws_that_are_drawn_apart_are_stretched_to_vary_as_both_err(first, second, true):
+    generator, pair = torch.Generator().manual_seed(0), (torch.tensor(first), torch.tensor(second))
+    share, spread = share_of_second(*pair), spread_of_draws(*pair, torch.tensor(true))
+    draws = torch.tensor(pair).sqrt() * torch.randn(200_000, 2, generator=generator)
+    common, own = torch.randn(200_000, 1, generator=generator), torch.randn(200_000, 2, generator=generator)
+    errors = (true * COMMON) ** 0.5 * common + (true * (1 - COMMON)) ** 0.5 * own
+    drawn, erring = (torch.lerp(both[:, 0], both[:, 1], share) for both in (spread * draws, errors))
+    assert drawn.var().item() == pytest.approx(erring.var().item(), rel=0.02)
+    if first == second == true:
+        assert drawn.var().item() == pytest.approx(variance_of_both(*pair).item(), rel=0.02)
         assert spread > 1
-        # where both err three times as much, squared, as they say
-        assert spread_of_draws(*pair, *(3 * each for each in pair)) == pytest.approx(3**0.5 * spread.item())
-    # where the second errs more than it says, so does the mean, which is weighed by what it says
-    one, nine = torch.ones(1), torch.full((1,), 9.0)
-    true = COMMON + (1 - COMMON + 9 - COMMON) / 4
-    assert spread_of_draws(one, one, one, nine).item() == pytest.approx((true / 0.5) ** 0.5)
+
+
+def test_where_nothing_is_drawn_nothing_is_stretched():
     nothing = torch.zeros(2)
-    assert torch.equal(spread_of_draws(nothing, torch.tensor([0.0, 1.0]), nothing, nothing), torch.ones(2))
+    assert torch.equal(spread_of_draws(nothing, torch.tensor([0.0, 1.0]), nothing), torch.ones(2))
 
 
 def test_what_one_of_them_knows_is_known():

@@ -121,10 +121,9 @@ class Bridge:
         """The clips where they are seen, bit for bit; elsewhere what to expect around this mean, or each of several."""
         left_over = torch.where(self.is_seen, clips - mean, 0.0).reshape(-1, *clips.shape[1:])
         rows = _rows(left_over).view(mean.shape[:-4].numel(), len(self.gaps), clips.shape[1])
-        expected = (self.gain @ rows[:, self.gaps].permute(1, 2, 0).double()).permute(2, 0, 1).to(rows)
-        in_gaps = torch.zeros_like(rows[:, self.gaps]).scatter(2, self.frames.expand_as(expected), expected)
-        shift = torch.zeros_like(rows)
-        shift[:, self.gaps] = in_gaps
+        in_gaps, shift = rows[:, self.gaps], torch.zeros_like(rows)
+        expected = (self.gain @ in_gaps.permute(1, 2, 0).double()).permute(2, 0, 1).to(rows)
+        shift[:, self.gaps] = torch.zeros_like(in_gaps).scatter(2, self.frames.expand_as(expected), expected)
         shift = _clips(shift.flatten(0, 1), left_over.shape).reshape(mean.shape)
         return torch.where(self.is_seen, clips, mean + shift)
 

@@ -34,8 +34,8 @@ CHUNK = 32
 # times as much is left over, squared, in gaps as beside them, when a model's opinion is weighed: measured .8 in short
 # ones and 3 to 14 in long ones
 UNSEEN = 2.0
-# how far draws vary: errors in gaps are, squared, so many times what a start says of its own, and a model's are no less
-# than those, however little it leaves over where it sees
+# how far draws vary where a start has a variance: errors in gaps are, squared, so many times what it says, measured .7
+# to 6, least where single numbers are lost; a model's are no less, however little it leaves over where it sees
 WIDER = 1.5
 # passes in which spectra of clips are looked up: of a poor start a model leaves over too much at first, and a second
 # step is worth up to .3 % of the error anyway
@@ -148,35 +148,43 @@ def draw_imputations(
     Spectra are looked up before the first, in as many passes as there.
 
     With the start's variance the start is drawn too, a deviate for each coordinate and none of its own for a frame, so
-    that draws are as smooth as starts are, and what comes out is stretched until it varies as both together err in
-    gaps (``WIDER``). The noise is of torch's global generator. Without that variance, chains converge to draws of the
+    that draws are as smooth as starts are, and what comes out is stretched: both opinions are taken to err by ``WIDER``
+    times that variance, so that it says how far draws vary, besides what drawn latents add, and leftovers say only how.
+    A start that knows nothing has draws that know nothing; leave its variance out. Chains then converge to draws of the
     model's distribution of clips given the seen numbers as far as the encoder's posterior is the true one.
+
+    The noise is of torch's global generator.
+    Raises: as ``impute``, and ``ValueError`` for less than 1 draw.
     """
+    if num_draws < 1:
+        raise ValueError(f"num_draws must be at least 1, got {num_draws}")
     _check(clips, is_seen, start, start_variance)
     parts, leftovers = [], leftovers.to(clips.device)
     with eval_mode(model):
         for part, seen, begun, variance, labels in in_chunks(clips, is_seen, start, start_variance, classes):
             _, bridge, share = _settled(model, part, seen, begun, leftovers, variance, num_steps, labels)
+            log_var = (bridge.log_var + math.log(UNSEEN)).expand_as(part)
+            if variance is not None and num_steps > 0:
+                wider = spread_of_draws(variance, UNSEEN * bridge.variance, WIDER * variance)
+            else:
+                wider = math.sqrt(WIDER)
             chains = []
             for count in _at_once(num_draws, part):
-                from_start = part.new_zeros(count, *part.shape)
+                expected, away = begun, part.new_zeros(count, *part.shape)
                 if variance is not None:
-                    from_start = variance.sqrt() * torch.randn_like(from_start[:, :, :1])
-                guess = torch.where(seen, part, begun + from_start)
+                    away = variance.sqrt() * torch.randn_like(away[:, :, :1])
+                from_start, guess = away, torch.where(seen, part, begun + away)
                 for _ in range(num_steps):
                     made = _drawn(model, guess, labels)
                     # around a draw of the whole clip, what the seen numbers say of the others is a draw too
-                    in_gaps = (bridge.log_var + math.log(UNSEEN)).expand_as(made)
-                    around = ClipGaussian(made.flatten(0, 1), in_gaps.flatten(0, 1), is_spectral=True).sample()
+                    around = ClipGaussian(made.flatten(0, 1), log_var.repeat(count, 1, 1, 1), is_spectral=True).sample()
                     modeled = bridge(part, made)
                     expected = _agreed(seen, begun, modeled, share)
                     # how far the draw is from what is expected
                     away = _agreed(seen, from_start, bridge(part, around.view_as(made)) - modeled, share)
                     guess = torch.where(seen, part, expected + away)
-                if num_steps > 0 and variance is not None:
-                    said = variance, UNSEEN * bridge.variance
-                    true = WIDER * variance, WIDER * torch.maximum(variance, bridge.variance)
-                    guess = torch.where(seen, part, expected + spread_of_draws(*said, *true) * away)
+                if variance is not None:
+                    guess = torch.where(seen, part, expected + wider * away)
                 chains.append(guess)
             parts.append(torch.cat(chains))
     return torch.cat(parts, 1)
@@ -270,7 +278,8 @@ def _settled(
     classes: Tensor | None,
 ) -> tuple[Tensor, Bridge, Tensor | None]:
     """The clips after the first passes, in which their spectra are looked up; the bridge over these; and the share that
-    the model's opinion has in the mean of the start's and its own, ``None`` where the start has no variance."""
+    the model's opinion has in the mean of the start's and its own, ``None`` where the start has no variance and before
+    the first pass."""
     guess, bridge, share = torch.where(is_seen, clips, start), Bridge.over(is_seen, leftovers[None]), None
     for _ in range(min(num_steps, SETTLED)):
         made = model.reconstruct(guess, classes)

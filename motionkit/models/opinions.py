@@ -23,30 +23,23 @@ def share_of_second(first: Float[Tensor, "*shape"], second: Float[Tensor, "*shap
 
 def variance_of_both(first: Float[Tensor, "*shape"], second: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """That of the mean in which the second opinion has ``share_of_second`` [m^2]; never more than either."""
-    return _variance(share_of_second(first, second), first, second)
+    share, common = share_of_second(first, second), _common(first, second)
+    return common + (1 - share).square() * (first - common) + share.square() * (second - common)
 
 
 def spread_of_draws(
-    first: Float[Tensor, "*shape"],
-    second: Float[Tensor, "*shape"],
-    true_first: Float[Tensor, "*shape"],
-    true_second: Float[Tensor, "*shape"],
+    first: Float[Tensor, "*shape"], second: Float[Tensor, "*shape"], true: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
     """By what the mean of a draw of each opinion, drawn apart and weighed by ``share_of_second``, is to be stretched so
     that it varies as that mean errs.
 
-    first, second: the variances by which they are drawn and weighed. true_first, true_second: those of their errors.
-        Where they are the same it is 1 or more: drawn apart, their common error would be averaged out.
+    first, second: the variances by which they are drawn and weighed. true: that of the errors of either.
     """
     share = share_of_second(first, second)
-    apart = (1 - share).square() * first + share.square() * second
-    return torch.where(apart == 0, 1.0, _variance(share, true_first, true_second) / apart).sqrt()
-
-
-def _variance(share: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """Of the mean in which the second opinion has this share."""
-    common = _common(first, second)
-    return common + (1 - share).square() * (first - common) + share.square() * (second - common)
+    squares = (1 - share).square(), share.square()
+    apart = squares[0] * first + squares[1] * second
+    together = true * (COMMON + (1 - COMMON) * (squares[0] + squares[1]))
+    return torch.where(apart == 0, 1.0, together / apart).sqrt()
 
 
 def _common(first: Tensor, second: Tensor) -> Tensor:

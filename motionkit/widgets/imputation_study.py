@@ -172,8 +172,9 @@ class ImputationStudy:
     def spread(
         self, setting: Setting, is_seen: Bool[Tensor, "frames joints 3"]
     ) -> Float[Tensor, "frames joints 3"] | None:
-        """Standard deviation in metres of what could as well be there, 0 where seen: of draws, or of a start that knows
-        it where that is all there is. ``None`` for other starts, and for the ascent, which finds one clip alone."""
+        """Standard deviation in metres of what could as well be there, 0 where seen: of draws, which a start without a
+        step gives too if it knows its variance. ``None`` for other starts, and for the ascent, which finds one clip
+        alone."""
         if setting.num_steps == 0 and setting.start in self._given:
             variance = self._given[setting.start](self.truth(setting.window), is_seen[None])[1][0]
             return (WIDER * variance).sqrt()
