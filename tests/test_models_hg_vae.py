@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import scipy
 import torch
+from functorch.compile import make_boxed_func
+from torch._dynamo.backends.common import aot_autograd
 from torch.distributions import Normal, kl_divergence
 
 from motionkit.models.elbo import log_evidence, log_posterior
@@ -93,6 +95,31 @@ def test_in_mixed_precision_gradients_are_near_and_of_the_parameters_type():
         grads.append(torch.cat([grad.flatten() for grad in found]))
     exact, mixed = grads
     assert (mixed - exact).norm() <= 0.05 * exact.norm()
+
+
+def test_compiled_it_is_the_same_function_and_hardly_longer_for_more_nodes(unchecked):
+    """A sum that were unrolled node by node would keep a compiler busy for minutes, or break it."""
+    lengths, totals = [], []
+
+    def counted(graph, inputs):
+        lengths.append(len(graph.graph.nodes))
+        return make_boxed_func(graph.forward)
+
+    compiler = aot_autograd(fw_compiler=counted, bw_compiler=counted)
+    for num_joints in (3, 6):
+        config = replace(TINY, num_joints=num_joints, levels=((3 * num_joints, 8), (4, 8), (1, 12)))
+        model, x, found = build(config), clips(config=config), []
+        for loss in (model.loss, torch.compile(model.loss, backend=compiler)):
+            torch.manual_seed(0)
+            with torch.autocast("cpu", torch.bfloat16):
+                value = loss(x, 0)["loss"]
+            grads = torch.autograd.grad(value, list(model.parameters()))
+            found.append(torch.cat([grad.flatten() for grad in grads]))
+        plain, compiled = found
+        assert (compiled - plain).norm() <= 0.02 * plain.norm()
+        totals.append(sum(lengths))
+        lengths.clear()
+    assert 0 < totals[1] < 1.05 * totals[0]
 
 
 def test_a_weight_too_small_to_be_seen_in_half_precision_can_grow():

@@ -6,13 +6,15 @@ for each step of an imputation, with gradients of the weights too. Both compute 
 of it; that is checked.
 Speed is measured with random weights; what filling in leaves wrong, and how soon, with the trained model of the kit.
 In bfloat16 (``precision="bf16-mixed"``) products are many times faster on processors that have units for them. A batch
-of more than 200 clips is learned from in parts as well (``accumulation``), whose volumes are nearer to caches in size.
+of more than 200 clips is learned from in parts as well (``accumulation``), whose volumes are nearer to caches in size,
+and where there is a C++ compiler also with ``compile=True``, which takes a minute before the first step.
 """
 
 from __future__ import annotations
 
 import copy
 import os
+import shutil
 import sys
 from functools import partial
 
@@ -108,16 +110,29 @@ def built() -> HGVAE:
     return model
 
 
-def train_step(model: nn.Module, infer, clips: Tensor, *, part: int | None = None, is_mixed: bool = False):
+def train_step(
+    model: nn.Module,
+    infer,
+    clips: Tensor,
+    *,
+    part: int | None = None,
+    is_mixed: bool = False,
+    is_compiled: bool = False,
+):
     """part: so many clips at a time, their gradients added up (``accumulation``); by default all at once."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+
+    def loss_of(some: Tensor) -> Tensor:
+        return elbo_loss(infer(some), some)["loss"]
+
+    loss = torch.compile(loss_of) if is_compiled else loss_of
 
     def step() -> None:
         optimizer.zero_grad()
         for some in clips.split(part or len(clips)):
             with torch.autocast("cpu", torch.bfloat16, enabled=is_mixed):
-                loss = elbo_loss(infer(some), some)["loss"] * (len(some) / len(clips))
-            loss.backward()
+                weighed = loss(some) * (len(some) / len(clips))
+            weighed.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 100.0)
         optimizer.step()
 
@@ -157,6 +172,10 @@ def main() -> None:
             f"ours, {PART} at a time": train_step(ours, infer, clips, part=PART),
             f"ours, bfloat16, {PART}": train_step(ours, infer, clips, part=PART, is_mixed=True),
         }
+        if shutil.which("g++"):
+            compiled = train_step(ours, infer, clips, part=PART, is_mixed=True, is_compiled=True)
+            tasks[f"compiled, bfloat16, {PART}"] = compiled
+            compiled()
     report("training step", tasks, count)
     tasks = {
         "public": lambda: public.impute(clips, is_seen, start),
