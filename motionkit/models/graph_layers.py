@@ -121,7 +121,9 @@ class _Added(torch.autograd.Function):
 
 def _product(one: Tensor, other: Tensor) -> Float[Tensor, ""]:
     """Sum of products. Processors have no such sum of halves, but products of matrices, added up in single precision:
-    of one that has a few dozen nodes squared, the diagonal is wanted."""
+    of one that has a few dozen nodes squared, the diagonal is wanted. A compiler makes it a part of the pass before."""
+    if torch.compiler.is_compiling():
+        return (one.float() * other.float()).sum()
     if one.device.type != "cpu" or one.dtype in (torch.float32, torch.float64):
         return torch.dot(one.flatten(), other.flatten())
     return (one.flatten(1) @ other.flatten(1).t()).diagonal().sum(dtype=torch.float32)
