@@ -286,6 +286,12 @@ def test_the_table_tells_errors_scores_and_the_verdict():
     ]
     assert "unusual at or below −5.0" in scores_table(filling, scores, usual)
     assert "usual" not in scores_table(filling, scores, None)
+    # a threshold that so few clips do not give calls nothing usual either
+    few = scores_table(filling, scores, replace(usual, threshold=math.inf))
+    assert "too few usual clips for a verdict" in few
+    assert ">usual<" not in few
+    assert few.count(">–<") == 3
+    assert "inf" not in few
 
 
 # ---- the widget ------------------------------------------------------------------------------------------------------

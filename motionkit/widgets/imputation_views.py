@@ -67,7 +67,8 @@ def filling_panels(
 def scores_table(filling: Filling, scores: Float[Tensor, "levels clips"], usual: UsualLevels | None) -> str:
     """Errors and log p(z|x) of start, filled clip and truth, the columns of ``scores``, as an HTML table.
 
-    usual: by which a clip is called usual or not; without it nothing is said of that.
+    usual: by which a clip is called usual or not; without it nothing is said of that, and without a finite threshold
+        there is no verdict.
     """
     rows = {"start": filling.start, "filled": filling.filled, "truth": filling.truth}
     levels = [f"z{level}" for level in range(len(scores))]
@@ -79,15 +80,19 @@ def scores_table(filling: Filling, scores: Float[Tensor, "levels clips"], usual:
         cells = [f"<b>{name}</b>", *(text.replace("-", "−") for text in told)]
         if usual is not None:
             one = scores[:, len(lines), None]
-            cells += [f"{usual.total(one).item():.1f}".replace("-", "−"), _verdict(bool(usual.is_unusual(one)))]
+            verdict = _verdict(bool(usual.is_unusual(one))) if math.isfinite(usual.threshold) else "–"
+            cells += [f"{usual.total(one).item():.1f}".replace("-", "−"), verdict]
         lines.append(cells)
     cell = 'style="padding:1px 10px;text-align:right;border:0"'
     head = "".join(f'<td {cell}><span style="color:{colors.MUTED}">{html.escape(text)}</span></td>' for text in heads)
     body = "".join("<tr>" + "".join(f"<td {cell}>{text}</td>" for text in line) + "</tr>" for line in lines)
     note = "RMSE of what is missing; log p(z|x) at the posteriors' means, in all and by level"
     if usual is not None:
-        limit = f"{-usual.threshold:.1f}".replace("-", "−")
-        note += f", balanced: levels in deviations of usual clips; unusual at or below {limit}"
+        note += ", balanced: levels in deviations of usual clips; "
+        if math.isfinite(usual.threshold):
+            note += f"unusual at or below {-usual.threshold:.1f}".replace("-", "−")
+        else:
+            note += "too few usual clips for a verdict"
     return (
         f'<div style="line-height:1.5"><table style="border-collapse:collapse;font-variant-numeric:tabular-nums">'
         f'<tr>{head}</tr>{body}</table><span style="color:{colors.MUTED}">{note}</span></div>'
