@@ -27,9 +27,9 @@ from motionkit.models.elbo import Inference, log_posterior
 from motionkit.models.opinions import share_of_second, spread_of_draws
 from motionkit.representation.dct import dct
 
-# clips that are filled at once: each of their matrices, frames squared a coordinate, has 35 MB at most at 50 frames.
-# With 128 a processor took up to 1.6 times as long (half of the frames lost). Other devices have no such caches to
-# leave, and more to do at once: they are given eight times as many
+# clips, or draws of them, that are filled at once: each of their matrices, frames squared a coordinate, has 35 MB at
+# most at 50 frames. With 128 a processor took up to 1.6 times as long (half of the frames lost). Other devices have no
+# such caches to leave, and more to do at once: they are given eight times as many
 CHUNK = 32
 # times as much is left over, squared, in gaps as beside them, when a model's opinion is weighed: measured .8 in short
 # ones and 3 to 14 in long ones

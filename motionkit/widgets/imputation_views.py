@@ -73,15 +73,15 @@ def scores_table(filling: Filling, scores: Float[Tensor, "levels clips"], usual:
     rows = {"start": filling.start, "filled": filling.filled, "truth": filling.truth}
     levels = [f"z{level}" for level in range(len(scores))]
     heads = ["", "RMSE [mm]", "log p(z|x) [nats]", *levels, *([] if usual is None else ["balanced", "verdict"])]
-    lines = []
-    for (name, clip), parts in zip(rows.items(), scores.t().tolist(), strict=True):
+    lines, is_judged = [], usual is not None and math.isfinite(usual.threshold)
+    totals = [] if usual is None else usual.total(scores).tolist()
+    verdicts = [_verdict(is_unusual) for is_unusual in usual.is_unusual(scores).tolist()] if is_judged else ["–"] * 3
+    for row, ((name, clip), parts) in enumerate(zip(rows.items(), scores.t().tolist(), strict=True)):
         error, total = filling.rmse_mm(clip), sum(parts)
         told = ["–" if math.isnan(error) else f"{error:.1f}", f"{total:.1f}", *(f"{part:.1f}" for part in parts)]
         cells = [f"<b>{name}</b>", *(text.replace("-", "−") for text in told)]
         if usual is not None:
-            one = scores[:, len(lines), None]
-            verdict = _verdict(bool(usual.is_unusual(one))) if math.isfinite(usual.threshold) else "–"
-            cells += [f"{usual.total(one).item():.1f}".replace("-", "−"), verdict]
+            cells += [f"{totals[row]:.1f}".replace("-", "−"), verdicts[row]]
         lines.append(cells)
     cell = 'style="padding:1px 10px;text-align:right;border:0"'
     head = "".join(f'<td {cell}><span style="color:{colors.MUTED}">{html.escape(text)}</span></td>' for text in heads)
@@ -89,7 +89,7 @@ def scores_table(filling: Filling, scores: Float[Tensor, "levels clips"], usual:
     note = "RMSE of what is missing; log p(z|x) at the posteriors' means, in all and by level"
     if usual is not None:
         note += ", balanced: levels in deviations of usual clips; "
-        if math.isfinite(usual.threshold):
+        if is_judged:
             note += f"unusual at or below {-usual.threshold:.1f}".replace("-", "−")
         else:
             note += "too few usual clips for a verdict"
