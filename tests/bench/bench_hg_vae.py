@@ -1,5 +1,5 @@
 """HG-VAE at its published size: a training step and imputation, in the kit's layout and in the public program's:
-``python tests/bench/bench_hg_vae.py [clips in a batch]``.
+``[OMP_NUM_THREADS=2] python tests/bench/bench_hg_vae.py [clips in a batch]``.
 
 The public layout is written anew here: (batch, nodes, features) throughout, S (A W) in this order, the whole network
 for each step of an imputation, with gradients of the weights too. Both compute the same function and the same gradients
@@ -161,7 +161,8 @@ def main() -> None:
     ours, public = built(), PublicLayout(built())
     check_alike(ours, public, clips[:8])
     infer = partial(ours.infer, is_drawn=False)
-    print(f"{count} clips, {torch.get_num_threads()} thread(s), processor time")
+    threads = torch.get_num_threads()
+    print(f"{count} clips, {threads} thread(s), {'processor' if threads == 1 else 'wall'} time")
     tasks = {
         "public": train_step(public, public.infer, clips),
         "ours": train_step(ours, infer, clips),

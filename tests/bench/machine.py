@@ -15,17 +15,19 @@ def alternate(tasks: Mapping[str, Callable[[], object]], seconds: float = 1.0, a
     milliseconds.
 
     Each runs once unmeasured; then rounds of one run each, in alternating order, until ``seconds`` have passed. The
-    time is the processor's, page faults included, so that other programs disturb only through caches and memory.
+    time is the processor's, page faults included, so that other programs disturb only through caches and memory; of
+    several threads it is the wall clock's.
     """
+    now = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for task in tasks.values():
         task()
     begin, rounds = time.perf_counter(), 0
     while rounds < at_least or time.perf_counter() - begin < seconds:
         for name in list(tasks)[:: 1 if rounds % 2 == 0 else -1]:
-            start = time.process_time()
+            start = now()
             tasks[name]()
-            times[name].append((time.process_time() - start) * 1e3)
+            times[name].append((now() - start) * 1e3)
         rounds += 1
     return {name: (min(t), statistics.median(t)) for name, t in times.items()}
 
